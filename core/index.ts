@@ -1,0 +1,8 @@
+export { canonicalJson, type JsonValue } from './canonical-json.ts';
+export { digestOf, sha256Hex } from './digest.ts';
+export {
+  EngineError,
+  isEngineError,
+  type EngineErrorOptions,
+  type ErrorDetails,
+} from './errors.ts';

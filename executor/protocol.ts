@@ -1,0 +1,94 @@
+// Owns the messages between the worker process and an executor child process (one per device).
+// Messages are JSON over the child's IPC channel: references only, never data.
+
+/** The run's immutable facts, written once by prepare to `<sink>/records/context-<digest>.json`. */
+export interface RunContext {
+  readonly schema: 'tileloom.run-context/1';
+  readonly runId: string;
+  readonly datasetPath: string;
+  /** SHA-256 of dataset.json; a changed dataset is refused. */
+  readonly datasetDigest: string;
+  readonly columns: { readonly x: string; readonly y: string; readonly measures: readonly string[] };
+  readonly geometry: { readonly path: string; readonly sha256: string };
+  readonly boundary: 'half-open' | 'covers' | 'contains';
+  readonly overlap: 'first' | 'all' | 'error';
+  readonly wrap: boolean;
+  readonly aggregate: boolean;
+  readonly rows: boolean;
+  readonly sinkPath: string;
+  readonly memoryBytesMax: number;
+}
+
+export interface ExecutorOptions {
+  readonly deviceId: string;
+  /** Native calls in flight at once: the cores the device may use. */
+  readonly threads: number;
+  readonly cacheDir: string;
+  readonly lockPath: string;
+  /** JSON file with variants of external libraries, or null. */
+  readonly externalRegistry: string | null;
+}
+
+export interface ChunkJob {
+  readonly jobId: string;
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly variant: string;
+  readonly precision: 'fp32' | 'fp64';
+  readonly firstTile: number;
+  readonly endTile: number;
+  readonly shard: number;
+  /** Unique part of the part's file name. */
+  readonly token: string;
+}
+
+export interface ChunkProgress {
+  readonly stage: 'queued' | 'loading' | 'running' | 'writing';
+  readonly tilesDone: number;
+  readonly tilesTotal: number;
+}
+
+export interface ChunkResult {
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly rows: number;
+  readonly hits: number;
+  readonly outside: number;
+  readonly invalid: number;
+  readonly image: string;
+  readonly peakBytes: number;
+  readonly seconds: {
+    readonly queued: number;
+    readonly work: number;
+    readonly read: number;
+    readonly kernel: number;
+    readonly write: number;
+  };
+}
+
+export interface ChunkFailure {
+  readonly type:
+    | 'OUT_OF_MEMORY'
+    | 'KERNEL_FAULT'
+    | 'INPUT_UNAVAILABLE'
+    | 'TILE_DATA_ERROR'
+    | 'DISK_FULL'
+    | 'CANCELLED'
+    | 'REFUSED';
+  readonly code: string;
+  readonly message: string;
+  readonly tile: number | null;
+  readonly input: string | null;
+}
+
+export type ToExecutor =
+  | { readonly kind: 'run'; readonly job: ChunkJob }
+  | { readonly kind: 'cancel'; readonly jobId: string }
+  | { readonly kind: 'stop' };
+
+export type FromExecutor =
+  | { readonly kind: 'ready'; readonly isa: readonly string[]; readonly image: string }
+  | { readonly kind: 'progress'; readonly jobId: string; readonly progress: ChunkProgress }
+  | { readonly kind: 'done'; readonly jobId: string; readonly result: ChunkResult }
+  | { readonly kind: 'failed'; readonly jobId: string; readonly failure: ChunkFailure };

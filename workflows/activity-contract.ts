@@ -1,0 +1,250 @@
+// Owns what workflows ask of the outside: the activities by queue, their requests and answers, and
+// the types of the failures they throw. Activities implement it; workflows import only this.
+//
+// Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3 KiB, execute order ≤ 512 B,
+// execute answer ≤ 1 KiB, any payload ≤ 64 KiB.
+import type { PlanDecision, PlanRequest, WorkloadProfile } from '../planner/index.ts';
+import type { TelemetrySnapshot } from '../telemetry/index.ts';
+import type { PipelineSpec } from '../spec/index.ts';
+
+/** Half-open range of tiles: firstTile ≤ t < endTile. */
+export interface TileInterval {
+  readonly firstTile: number;
+  readonly endTile: number;
+}
+
+// ---- prepare (queue tileloom.io) -----------------------------------------------------------------
+
+export interface PrepareRequest {
+  readonly runId: string;
+  /** Validated spec with absolute paths. */
+  readonly spec: PipelineSpec;
+  readonly specDigest: string;
+  /** Tiles per shard when the spec does not say how many shards; tests make it small. */
+  readonly shardTilesMax: number;
+}
+
+/** The parts of a WorkloadProfile that are the same for each chunk of the run. */
+export type WorkTemplate = Omit<WorkloadProfile, 'rows' | 'remainingRows' | 'chunkIndex'>;
+
+export interface PreparedRun {
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly datasetDigest: string;
+  readonly tiles: number;
+  readonly rows: number;
+  readonly tileRows: number;
+  readonly shards: readonly TileInterval[];
+  readonly work: WorkTemplate;
+  readonly warnings: readonly string[];
+}
+
+// ---- claimHost (queue tileloom.pool.any | tileloom.pool.cuda | tileloom.<host>) ------------------
+
+export interface ClaimRequest {
+  readonly runId: string;
+  readonly shard: number;
+  readonly lane: number;
+}
+
+export interface HostLease {
+  readonly leaseId: string;
+  readonly host: string;
+  readonly bootId: string;
+  /** Queue of the plan activity: `tileloom.<host>`. */
+  readonly hostQueue: string;
+  /** Device id → queue of its execute activity: `tileloom.<host>.<device>`. */
+  readonly deviceQueues: Readonly<Record<string, string>>;
+  /** Chunks after which the lane gives the lease back, so that hosts which join get work. */
+  readonly chunksMax: number;
+}
+
+export interface ReleaseRequest {
+  readonly leaseId: string;
+}
+
+// ---- plan (queue tileloom.<host>) ----------------------------------------------------------------
+
+export interface PlanCall {
+  readonly leaseId: string;
+  readonly request: PlanRequest;
+  readonly registryDigest: string | null;
+}
+
+export interface PlanAnswer {
+  readonly decision: PlanDecision;
+  readonly snapshot: TelemetrySnapshot;
+  readonly policy: { readonly id: string; readonly digest: string };
+  readonly registry: { readonly digest: string };
+}
+
+// ---- execute (queue tileloom.<host>.<device>) ----------------------------------------------------
+
+export interface ExecuteOrder {
+  readonly runId: string;
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly leaseId: string;
+  readonly shard: number;
+  readonly chunk: number;
+  readonly attempt: number;
+  readonly firstTile: number;
+  readonly endTile: number;
+  readonly variant: string;
+  readonly precision: 'fp32' | 'fp64';
+  readonly deviceId: string;
+  readonly planId: string;
+}
+
+/** Reference to a part; the answer in durable history is the only thing that makes a part count. */
+export interface PartRef extends TileInterval {
+  /** File name under the sink's `parts/`. */
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly rows: number;
+}
+
+export interface ExecuteAnswer {
+  readonly part: PartRef;
+  readonly hits: number;
+  readonly outside: number;
+  readonly invalid: number;
+  readonly deviceClass: string;
+  /** Digest of the compiled library that ran. */
+  readonly image: string;
+  readonly peakBytes: number;
+  /** Seconds: waiting in the device queue, then working; of the work, by stage (summed over threads). */
+  readonly seconds: {
+    readonly queued: number;
+    readonly work: number;
+    readonly read: number;
+    readonly kernel: number;
+    readonly write: number;
+  };
+}
+
+// ---- seal and publish (queue tileloom.io) --------------------------------------------------------
+
+export interface ParkedTile {
+  readonly tile: number;
+  readonly errorClass: string;
+  readonly fingerprint: string;
+  /** Name of the input the tile lies in. */
+  readonly input: string;
+  readonly planId: string;
+  readonly message: string;
+}
+
+export interface SegmentRef {
+  readonly file: string;
+  readonly sha256: string;
+  readonly previousSha256: string | null;
+}
+
+export interface SealRequest {
+  readonly runId: string;
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly shard: number;
+  /** Number of this segment within its shard, from 0. */
+  readonly sequence: number;
+  readonly parts: readonly PartRef[];
+  readonly parked: readonly ParkedTile[];
+  readonly previous: SegmentRef | null;
+  /** The execution whose history holds the plan records, and the first event not yet exported. */
+  readonly workflow: { readonly id: string; readonly runId: string; readonly fromEventId: number };
+}
+
+export interface SealAnswer {
+  readonly segment: SegmentRef;
+  /** Ranges whose part is missing or corrupt; they go back to the free intervals. */
+  readonly lost: readonly TileInterval[];
+  /** Last event id that was exported to records/. */
+  readonly throughEventId: number;
+}
+
+export interface PublishRequest {
+  readonly runId: string;
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly spec: PipelineSpec;
+  readonly specDigest: string;
+  /** Head of each shard's segment chain; null where a shard sealed nothing. */
+  readonly heads: readonly (SegmentRef | null)[];
+  readonly tiles: number;
+}
+
+export interface PublishAnswer {
+  readonly outcome: 'success' | 'partial';
+  readonly runDigest: string;
+  readonly manifest: string;
+  readonly result: string;
+  readonly tiles: number;
+  readonly rows: number;
+  readonly hits: number;
+  readonly outside: number;
+  readonly invalid: number;
+  readonly parkedTiles: number;
+}
+
+// ---- the contract --------------------------------------------------------------------------------
+
+export interface IoActivities {
+  prepareRun(request: PrepareRequest): Promise<PreparedRun>;
+  sealSegment(request: SealRequest): Promise<SealAnswer>;
+  publishRun(request: PublishRequest): Promise<PublishAnswer>;
+}
+
+export interface PoolActivities {
+  claimHost(request: ClaimRequest): Promise<HostLease>;
+}
+
+export interface HostActivities {
+  plan(call: PlanCall): Promise<PlanAnswer>;
+  releaseLease(request: ReleaseRequest): Promise<void>;
+}
+
+export interface DeviceActivities {
+  execute(order: ExecuteOrder): Promise<ExecuteAnswer>;
+}
+
+/**
+ * `ApplicationFailure.type` of what activities throw; each has one reaction in the lane.
+ *
+ * OUT_OF_MEMORY → smaller chunk · KERNEL_FAULT (crash, abort, hang, wrong digest) → variant excluded
+ * on that device · RESIDENCY_LOST, LEASE_LOST, HOST_DRAINING, HOST_RESTARTED → claim again, never
+ * counted towards parking · INPUT_UNAVAILABLE → back off, own bound · TILE_DATA_ERROR → bisect, park
+ * · DISK_FULL → hold and retry with back-off · REFUSED (bad request, changed input, foreign sink)
+ * → the run fails with the error's own code.
+ */
+export type FailureType =
+  | 'OUT_OF_MEMORY'
+  | 'KERNEL_FAULT'
+  | 'RESIDENCY_LOST'
+  | 'LEASE_LOST'
+  | 'HOST_DRAINING'
+  | 'HOST_RESTARTED'
+  | 'INPUT_UNAVAILABLE'
+  | 'TILE_DATA_ERROR'
+  | 'DISK_FULL'
+  | 'REFUSED';
+
+/** First element of `ApplicationFailure.details`. */
+export interface FailureDetails {
+  /** The EngineError's stable code. */
+  readonly code: string;
+  /** The tile it is about, when one is known. */
+  readonly tile: number | null;
+  readonly input: string | null;
+  readonly fingerprint: string | null;
+}
+
+export const QUEUES = {
+  workflows: 'tileloom.workflows',
+  io: 'tileloom.io',
+  poolAny: 'tileloom.pool.any',
+  poolCuda: 'tileloom.pool.cuda',
+  host: (host: string): string => `tileloom.${host}`,
+  device: (host: string, device: string): string => `tileloom.${host}.${device}`,
+} as const;

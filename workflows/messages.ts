@@ -1,0 +1,178 @@
+// Owns the run's public face on the wire: inputs and results of the workflows, queries and signals.
+import type { Exclusion, Pin } from '../planner/index.ts';
+import type { PipelineSpec } from '../spec/index.ts';
+import type { HistoryDigest } from '../telemetry/index.ts';
+import type {
+  ParkedTile,
+  PreparedRun,
+  PublishAnswer,
+  SegmentRef,
+  TileInterval,
+} from './activity-contract.ts';
+
+/** Operator state of a run: what plans must obey, under one monotone epoch. */
+export interface OperatorState {
+  readonly epoch: number;
+  readonly paused: boolean;
+  readonly pins: readonly Pin[];
+  readonly limits: OperatorLimits;
+}
+
+export interface OperatorLimits {
+  readonly lanes: number;
+  readonly chunkSecondsTarget: number;
+  readonly memoryBytesMax: number;
+  readonly cadence: 'every-chunk' | number;
+  readonly failedTiles: number;
+}
+
+/** Knobs that change how a run is driven but never its answer; tests set them small. */
+export interface RunTuning {
+  /** Continue as new past this many events, even if the server does not suggest it yet. */
+  readonly shardEventsMax: number;
+  readonly runEventsMax: number;
+  readonly sealPartsMax: number;
+  readonly shardTilesMax: number;
+  readonly openShardsMax: number;
+  readonly probeTiles: number;
+}
+
+export interface RunInput {
+  readonly schema: 'tileloom.run-input/1';
+  readonly runId: string;
+  readonly spec: PipelineSpec;
+  readonly specDigest: string;
+  readonly operator: OperatorState;
+  readonly tuning: RunTuning;
+  /** Carried through continue-as-new; null in the first execution. */
+  readonly carried: RunCarried | null;
+}
+
+export interface RunCarried {
+  readonly prepared: PreparedRun;
+  readonly shards: readonly ShardProgress[];
+  readonly startedAt: number;
+}
+
+/** Everything a shard hands on when it continues as new, yields or ends. */
+export interface ShardProgress {
+  readonly shard: number;
+  readonly range: TileInterval;
+  /** Tiles not committed yet, ascending, disjoint. */
+  readonly free: readonly TileInterval[];
+  readonly head: SegmentRef | null;
+  readonly segments: number;
+  readonly nextChunk: number;
+  readonly history: HistoryDigest;
+  readonly excluded: readonly Exclusion[];
+  readonly parked: readonly ParkedTile[];
+  readonly chunkRowsMax: number | null;
+  readonly counts: ShardCounts;
+  readonly state: 'pending' | 'open' | 'yielded' | 'done' | 'failed' | 'cancelled';
+}
+
+export interface ShardCounts {
+  readonly chunks: number;
+  readonly plans: number;
+  readonly superseded: number;
+  readonly failures: number;
+  readonly tilesDone: number;
+  readonly rowsDone: number;
+  readonly hits: number;
+  readonly outside: number;
+  readonly invalid: number;
+  readonly kernelSeconds: number;
+  readonly workSeconds: number;
+}
+
+export type RunPhase =
+  | 'preparing'
+  | 'running'
+  | 'publishing'
+  | 'finished'
+  | 'partial'
+  | 'failed'
+  | 'cancelled';
+
+/** Counts of tiles; they always add up to `total`. */
+export interface TileCounts {
+  readonly total: number;
+  readonly pending: number;
+  readonly running: number;
+  readonly done: number;
+  readonly parked: number;
+}
+
+/** Answer of the run's `status` query, O(1). */
+export interface RunStatus {
+  readonly schema: 'tileloom.run-status/1';
+  readonly runId: string;
+  readonly name: string;
+  readonly phase: RunPhase;
+  readonly epoch: number;
+  readonly startedAt: number;
+  readonly tiles: number;
+  readonly rows: number;
+  /** Shards that are open now: their workflow ids, to be asked for `shardStatus`. */
+  readonly openShards: readonly { readonly shard: number; readonly workflowId: string }[];
+  /** Sums over shards that are not open. */
+  readonly closed: { readonly tilesDone: number; readonly rowsDone: number; readonly parked: number };
+  readonly sink: string;
+  readonly published: PublishAnswer | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** One sentence: what the run waits for; null while it works. */
+  readonly waiting: string | null;
+}
+
+export interface LaneStatus {
+  readonly lane: number;
+  readonly state: 'idle' | 'claiming' | 'planning' | 'executing' | 'holding' | 'backing-off';
+  readonly host: string | null;
+  readonly deviceId: string | null;
+  readonly variant: string | null;
+  readonly firstTile: number | null;
+  readonly endTile: number | null;
+  /** Milliseconds since the Unix epoch at which the state began. */
+  readonly since: number;
+  readonly waiting: string | null;
+}
+
+/** Answer of a shard's `shardStatus` query, O(lanes). */
+export interface ShardStatus {
+  readonly schema: 'tileloom.shard-status/1';
+  readonly shard: number;
+  readonly range: TileInterval;
+  readonly epoch: number;
+  readonly counts: ShardCounts;
+  readonly tilesRunning: number;
+  readonly parked: number;
+  readonly lanes: readonly LaneStatus[];
+  readonly head: SegmentRef | null;
+}
+
+export interface ShardInput {
+  readonly schema: 'tileloom.shard-input/1';
+  readonly runId: string;
+  readonly spec: { readonly name: string; readonly mode: 'auto' | 'cpu' | 'gpu'; readonly precision: 'auto' | 'fp32' | 'fp64'; readonly policy: string };
+  readonly prepared: PreparedRun;
+  readonly operator: OperatorState;
+  readonly tuning: RunTuning;
+  readonly progress: ShardProgress;
+}
+
+export interface RunResult {
+  readonly runId: string;
+  readonly phase: 'finished' | 'partial' | 'cancelled';
+  readonly published: PublishAnswer | null;
+}
+
+export const RUN_WORKFLOW = 'runWorkflow';
+export const SHARD_WORKFLOW = 'shardWorkflow';
+export const STATUS_QUERY = 'status';
+export const SHARD_STATUS_QUERY = 'shardStatus';
+export const OPERATOR_SIGNAL = 'operatorState';
+export const YIELD_SIGNAL = 'yield';
+
+export const runWorkflowId = (runId: string): string => `tileloom/${runId}`;
+export const shardWorkflowId = (runId: string, shard: number): string =>
+  `tileloom/${runId}/shard-${String(shard)}`;
