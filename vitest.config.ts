@@ -2,9 +2,14 @@ import { defineConfig } from 'vitest/config';
 
 // Two lanes by suffix: `.test.ts` is hermetic, `.e2e.test.ts` needs a real Temporal server, which its
 // global setup starts from the product's own `server/` room.
+//
+// With TILELOOM_TEST_REPORT set, CI also gets a JSON report at that path.
+const report = process.env['TILELOOM_TEST_REPORT'];
+
 export default defineConfig({
   test: {
     pool: 'forks',
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [
       {
         extends: true,
