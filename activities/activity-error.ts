@@ -1,0 +1,16 @@
+// Owns the activities room's own errors; everything else passes through from lower rooms.
+import { EngineError } from '../core/index.ts';
+
+export type ActivityErrorCode =
+  | 'REGISTRY_DIFFERS'
+  | 'DATASET_EMPTY'
+  | 'DATASET_COLUMN_MISSING'
+  | 'DATASET_CRS_MISMATCH'
+  | 'CONTEXT_CHANGED'
+  | 'LEDGER_INCOMPLETE'
+  | 'LEDGER_OVERLAPS';
+
+/** Refusal of an activity; each code ends the run with a clear sentence. */
+export class ActivityError extends EngineError<ActivityErrorCode> {
+  override readonly name: string = 'ActivityError';
+}

@@ -1,0 +1,31 @@
+// Owns the claimHost activity: whichever host has a free lane slot answers with a lease and the
+// queues of its devices. The pool's slot supplier has already reserved room for it.
+import type { PoolActivities } from '../workflows/activity-contract.ts';
+import { QUEUES } from '../workflows/activity-contract.ts';
+import type { LeaseBook } from './leases.ts';
+
+export interface ClaimDependencies {
+  readonly leases: LeaseBook;
+  readonly host: string;
+  readonly bootId: string;
+  readonly devices: readonly string[];
+}
+
+/** Chunks after which a lane claims again, so that a host that joins mid-run gets work soon. */
+const LEASE_CHUNKS_MAX = 16;
+
+/** Creates the activities of the pool queue. */
+export function createPoolActivities(dependencies: ClaimDependencies): PoolActivities {
+  const { leases, host, bootId, devices } = dependencies;
+  const queues = devices.map((device) => [device, QUEUES.device(host, device)] as const);
+  return {
+    claimHost: async (request) => ({
+      leaseId: leases.claim(request),
+      host,
+      bootId,
+      hostQueue: QUEUES.host(host),
+      deviceQueues: Object.fromEntries(queues),
+      chunksMax: LEASE_CHUNKS_MAX,
+    }),
+  };
+}
