@@ -1,1 +1,29 @@
-export type * from './types.ts';
+export { RegistryError, type RegistryErrorCode } from './errors.ts';
+export { parseExternalRegistry, type ExternalRegistry } from './external-registry.ts';
+export { didYouMean, nearestName } from './nearest-name.ts';
+export {
+  REGISTRY,
+  findOperation,
+  findVariant,
+  makeRegistry,
+  variantsOf,
+  withExternalVariants,
+} from './registry.ts';
+export { NO_SOURCES_DIGEST, VARIANT_SOURCES } from './variant-sources.ts';
+export type {
+  BoundaryRule,
+  ComputePrecision,
+  CrossoverSpec,
+  DeclaredMemory,
+  DeclaredThroughput,
+  GeometryFamily,
+  KernelClass,
+  NumericClass,
+  OperationSpec,
+  OverlapRule,
+  Registry,
+  Residency,
+  Runtime,
+  VariantId,
+  VariantSpec,
+} from './types.ts';

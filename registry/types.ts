@@ -5,12 +5,7 @@ export type KernelClass = 'coarse' | 'metric' | 'predicate' | 'constructive';
 export type ComputePrecision = 'fp32' | 'fp64';
 export type Residency = 'host' | 'device';
 export type GeometryFamily =
-  | 'point'
-  | 'linestring'
-  | 'polygon'
-  | 'multipoint'
-  | 'multilinestring'
-  | 'multipolygon';
+  'point' | 'linestring' | 'polygon' | 'multipoint' | 'multilinestring' | 'multipolygon';
 export type BoundaryRule = 'half-open' | 'covers' | 'contains';
 export type OverlapRule = 'first' | 'all' | 'error';
 
@@ -28,6 +23,11 @@ export interface DeclaredThroughput {
   readonly rowsPerSecondOrdered: number;
   /** Fixed seconds per chunk: launch, JIT, first touch. */
   readonly fixedSeconds: number;
+  /**
+   * Set where time per row grows with the layer (brute force): the rates hold up to this many
+   * vertices and fall in proportion above it. Absent: the rates do not depend on the layer's size.
+   */
+  readonly verticesAtRate?: number;
 }
 
 /** What one variant needs in memory: its peak is fixed + perRow × batch rows + indexFactor × index bytes. */
