@@ -1,1 +1,22 @@
-export type * from './types.ts';
+export {
+  HISTORY_BYTES_MAX,
+  HISTORY_ENTRIES_MAX,
+  emptyHistory,
+  findHistory,
+  foldOutcome,
+} from './history.ts';
+export {
+  agedSnapshot,
+  deviceMemoryUsedPct,
+  hostMemoryUsedPct,
+  isUnderutilized,
+  withoutMetrics,
+} from './pressure.ts';
+export { shapeBucket, type ShapeFacts } from './shape-bucket.ts';
+export type {
+  ChunkOutcome,
+  DeviceSnapshot,
+  HistoryDigest,
+  HistoryEntry,
+  TelemetrySnapshot,
+} from './types.ts';
