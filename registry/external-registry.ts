@@ -1,13 +1,16 @@
 // Owns the reading of external registries: JSON documents that declare variants of other libraries.
 //
-// Document: { "schema": "tileloom.external-registry/1", "variants": [VariantSpec, …] }. Strict:
-// unknown keys are errors, and every error is reported at once.
+// Document: { "schema": "tileloom.external-registry/1", "libraryPath": "kernels.so",
+// "variants": [VariantSpec, …] }. The path is relative to the document. Strict: unknown keys are
+// errors, and every error is reported at once.
 import { RegistryError } from './errors.ts';
 import { didYouMean } from './nearest-name.ts';
 import type { VariantSpec } from './types.ts';
 
 export interface ExternalRegistry {
   readonly schema: 'tileloom.external-registry/1';
+  /** Shared library that exports the variants' symbols, relative to the document. */
+  readonly libraryPath: string;
   readonly variants: readonly VariantSpec[];
 }
 
@@ -169,6 +172,7 @@ const KERNEL_CLASS = oneOf('coarse', 'metric', 'predicate', 'constructive');
 
 const DOCUMENT_FIELDS: Fields = {
   schema: oneOf('tileloom.external-registry/1'),
+  libraryPath: text('the path of a shared library', /^[^\0]+$/u),
   variants: { expected: 'a list of variants', valid: Array.isArray },
 };
 

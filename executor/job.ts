@@ -1,0 +1,190 @@
+// Owns one chunk inside the executor: load, cut into batches, run them through the device's slots,
+// write the part.
+//
+// I1  Batches enter the part in tile order, whatever order they finish in.
+// I2  At most `window` batches are issued and not yet written, so memory is bounded by
+//     layer + window × batch.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createPartWriter, type PartWriter } from '../datasets/index.ts';
+import type { BatchOutput, Chunk, Layer, TileInput } from '../native/index.ts';
+import type { VariantSpec } from '../registry/index.ts';
+import { cutBatches } from './batches.ts';
+import type { LoadedContext } from './context-cache.ts';
+import { ExecutorError } from './errors.ts';
+import type { ChunkJob, ChunkProgress, ChunkResult } from './protocol.ts';
+import type { Slots } from './slots.ts';
+
+export interface JobParts {
+  readonly job: ChunkJob;
+  readonly variant: VariantSpec;
+  /** Path of the external library that exports the variant's symbol, or null. */
+  readonly assignLibrary: string | null;
+  readonly loaded: LoadedContext;
+  readonly openChunk: (layer: Layer) => Chunk;
+  readonly image: string;
+  readonly slots: Slots;
+  readonly onProgress: (progress: ChunkProgress) => void;
+}
+
+const BATCH_ROWS = 262_144;
+
+interface Totals {
+  rows: number;
+  hits: number;
+  outside: number;
+  invalid: number;
+  read: number;
+  kernel: number;
+  write: number;
+}
+
+/** One chunk being executed; `cancel` stops it before its next tile. */
+export class JobRun {
+  readonly #parts: JobParts;
+  #chunk: Chunk | null = null;
+  #cancelled = false;
+
+  constructor(parts: JobParts) {
+    this.#parts = parts;
+  }
+
+  cancel(): void {
+    this.#cancelled = true;
+    this.#chunk?.cancel();
+  }
+
+  /** Reports progress from the native counter; called by the executor's timer. */
+  report(): void {
+    if (this.#chunk === null) return;
+    const { job, onProgress } = this.#parts;
+    const tilesTotal = job.endTile - job.firstTile;
+    onProgress({ stage: 'running', tilesDone: this.#chunk.progress(), tilesTotal });
+  }
+
+  /** @throws {ExecutorError} and NativeError; no part is left behind */
+  async run(): Promise<ChunkResult> {
+    const started = performance.now();
+    const { job, loaded, variant, image } = this.#parts;
+    const layer = await loaded.layer(variant.needsIndex);
+    this.#throwIfCancelled();
+    const tiles = this.#tileInputs();
+    const chunk = this.#parts.openChunk(layer);
+    this.#chunk = chunk;
+    const file = partName(job);
+    const writer = await createPartWriter(join(loaded.context.sinkPath, 'parts', file));
+    try {
+      const workStarted = performance.now();
+      const totals = await this.#runBatches(chunk, layer, tiles, writer);
+      this.#throwIfCancelled();
+      const writeStarted = performance.now();
+      const written = await writer.finish(chunk.finish());
+      const now = performance.now();
+      const { rows, hits, outside, invalid, read, kernel } = totals;
+      const write = totals.write + (now - writeStarted) / 1000;
+      const seconds = {
+        queued: (workStarted - started) / 1000,
+        work: (now - workStarted) / 1000,
+        read,
+        kernel,
+        write,
+      };
+      const { sha256, bytes } = written;
+      const counts = { rows, hits, outside, invalid };
+      return { file, sha256, bytes, ...counts, image, peakBytes: peakResidentBytes(), seconds };
+    } catch (error) {
+      await writer.abandon();
+      throw error;
+    } finally {
+      this.#chunk = null;
+      chunk.close();
+    }
+  }
+
+  #tileInputs(): readonly TileInput[] {
+    const { job, loaded } = this.#parts;
+    const tiles: TileInput[] = [];
+    for (let tile = job.firstTile; tile < job.endTile; tile += 1) {
+      tiles.push(loaded.tiles.resolve(tile));
+    }
+    return tiles;
+  }
+
+  async #runBatches(
+    chunk: Chunk,
+    layer: Layer,
+    tiles: readonly TileInput[],
+    writer: PartWriter,
+  ): Promise<Totals> {
+    const { slots } = this.#parts;
+    const batchRows = this.#batchRows(chunk, layer, tiles);
+    const totals: Totals = { rows: 0, hits: 0, outside: 0, invalid: 0, read: 0, kernel: 0, write: 0 };
+    const issued: Promise<BatchOutput>[] = [];
+    const window = slots.capacity * 2;
+    try {
+      for (const batch of cutBatches(tiles, batchRows)) {
+        this.#throwIfCancelled();
+        const release = await slots.acquire();
+        const running = chunk.runBatch(batch).finally(release);
+        running.catch(() => undefined);
+        issued.push(running);
+        if (issued.length >= window) await this.#take(issued, writer, totals);
+      }
+      while (issued.length > 0) await this.#take(issued, writer, totals);
+    } catch (error) {
+      chunk.cancel();
+      await Promise.allSettled(issued);
+      throw error;
+    }
+    return totals;
+  }
+
+  async #take(issued: Promise<BatchOutput>[], writer: PartWriter, totals: Totals): Promise<void> {
+    const output = await issued.shift();
+    if (output === undefined) return;
+    for (const tile of output.tiles) {
+      totals.rows += tile.rows;
+      totals.hits += tile.hits;
+      totals.outside += tile.outside;
+      totals.invalid += tile.invalid;
+    }
+    totals.read += output.readSeconds;
+    totals.kernel += output.kernelSeconds;
+    totals.write += output.writeSeconds;
+    await writer.append(output.tiles);
+  }
+
+  /** Rows of a batch so that layer and all batches in flight stay within the run's memory limit. */
+  #batchRows(chunk: Chunk, layer: Layer, tiles: readonly TileInput[]): number {
+    const { slots, loaded, job } = this.#parts;
+    const largest = tiles.reduce((rows, tile) => Math.max(rows, tile.rows), 1);
+    const budget = loaded.context.memoryBytesMax - layer.residentBytes;
+    for (let rows = Math.max(BATCH_ROWS, largest); ; rows = Math.max(largest, rows >> 1)) {
+      const needed = slots.capacity * 2 * chunk.estimateBytes(rows, largest);
+      if (needed <= budget) return rows;
+      if (rows > largest) continue;
+      throw new ExecutorError(
+        'OUT_OF_MEMORY',
+        'MEMORY_LIMIT_TOO_SMALL',
+        `chunk ${job.firstTile}-${job.endTile - 1} does not fit: expected at most ${budget} bytes beside the layer, got ${needed} bytes for batches of one tile; raise limits.memory or use fewer threads`,
+      );
+    }
+  }
+
+  #throwIfCancelled(): void {
+    if (!this.#cancelled) return;
+    throw new ExecutorError('CANCELLED', 'CHUNK_CANCELLED', 'the chunk was cancelled');
+  }
+}
+
+/** `<shard>-<firstTile>-<lastTile>-<token>.arrow`; the token makes the name unique for each attempt. */
+function partName(job: ChunkJob): string {
+  const pad = (value: number, width: number): string => String(value).padStart(width, '0');
+  return `${pad(job.shard, 4)}-${pad(job.firstTile, 8)}-${pad(job.endTile - 1, 8)}-${job.token}.arrow`;
+}
+
+/** Highest resident set of this process so far, in bytes (VmHWM). */
+function peakResidentBytes(): number {
+  const match = /^VmHWM:\s+(\d+) kB$/mu.exec(readFileSync('/proc/self/status', 'utf8'));
+  return match === null ? 0 : Number(match[1]) * 1024;
+}
