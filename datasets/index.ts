@@ -1,0 +1,93 @@
+export { hash128, columnChecksum } from './checksum.ts';
+export { CRS84, crsOfProjJson, isGeographic, normaliseCrs, requireSameCrs } from './crs.ts';
+export { openDataset, type Dataset } from './dataset.ts';
+export { syncFolder, temporaryName, writeFileDurable, writeFileExclusive } from './durable.ts';
+export { DatasetError, fileError, type DatasetErrorCode } from './errors.ts';
+export {
+  exactUnits,
+  finishAggregate,
+  finishColumn,
+  partialOfValues,
+  roundRational,
+  type FinishedColumn,
+  type FinishedFeature,
+  type MeasureRequest,
+} from './finish.ts';
+export {
+  DATASET_FILE,
+  DEFAULT_TILE_ROWS,
+  TILE_TABLE_FILE,
+  type ColumnSpec,
+  type ColumnType,
+  type DatasetColumn,
+  type DatasetManifest,
+  type Provenance,
+} from './format.ts';
+export {
+  TILE_RECORD_BYTES,
+  TileLedger,
+  decodeTileRecords,
+  encodeTileRecords,
+  runDigest,
+  type TileRecord,
+} from './ledger.ts';
+export {
+  partFileName,
+  readPart,
+  verifyPart,
+  writePart,
+  type Part,
+  type PartContent,
+  type PartTile,
+} from './part.ts';
+export {
+  decodePartials,
+  emptyPartials,
+  encodePartials,
+  mergeColumn,
+  mergePartials,
+  type ColumnPartial,
+  type FeaturePartial,
+  type Partials,
+} from './partials.ts';
+export { resolveUnderRoots } from './paths.ts';
+export {
+  readSegmentChain,
+  readSegmentPartials,
+  readSegmentTiles,
+  writeSegment,
+  type Segment,
+  type SegmentContent,
+  type SegmentParkedTile,
+  type SegmentPart,
+  type SegmentReference,
+} from './segment.ts';
+export {
+  CLAIM_FILE,
+  MANIFEST_FILE,
+  PARTIAL_FILE,
+  PARTS_FOLDER,
+  RECORDS_FOLDER,
+  SUCCESS_FILE,
+  claimSink,
+  cleanSink,
+  readClaim,
+  readManifest,
+  readMarker,
+  sinkPaths,
+  writeManifest,
+  writeMarker,
+  type CleanResult,
+  type SinkManifest,
+  type SinkMarker,
+  type SinkPaths,
+} from './sink.ts';
+export {
+  createTileSource,
+  type ColumnInput,
+  type TileColumns,
+  type TileInput,
+  type TileSource,
+} from './tile-source.ts';
+export { readTileTable, tileChecksum, type TileTable } from './tile-table.ts';
+export type { WrittenFile } from './arrow-writer.ts';
