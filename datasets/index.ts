@@ -32,6 +32,7 @@ export {
   type TileRecord,
 } from './ledger.ts';
 export {
+  createPartWriter,
   partFileName,
   readPart,
   verifyPart,
@@ -39,6 +40,7 @@ export {
   type Part,
   type PartContent,
   type PartTile,
+  type PartWriter,
 } from './part.ts';
 export {
   decodePartials,
@@ -82,12 +84,7 @@ export {
   type SinkMarker,
   type SinkPaths,
 } from './sink.ts';
-export {
-  createTileSource,
-  type ColumnInput,
-  type TileColumns,
-  type TileInput,
-  type TileSource,
-} from './tile-source.ts';
+export { createTileSource, type TileColumns, type TileSource } from './tile-source.ts';
 export { readTileTable, tileChecksum, type TileTable } from './tile-table.ts';
 export type { WrittenFile } from './arrow-writer.ts';
+export type { ColumnInput, TileInput } from '../native/index.ts';

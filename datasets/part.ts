@@ -56,12 +56,26 @@ export function partFileName(
   return `${shard}-${firstTile}-${endTile - 1}-${token}.arrow`;
 }
 
+/** A part being written; nothing of it is visible before `finish`. */
+export interface PartWriter {
+  /** Appends tiles in ascending order; a bounded number is held in memory. */
+  append(tiles: readonly PartTile[]): Promise<void>;
+  /**
+   * Adds the chunk's merged TLP1 and makes the part durable under its name.
+   *
+   * @throws {DatasetError} `PART_CORRUPT` without any tile, `DISK_FULL`, `IO_FAILED`
+   */
+  finish(partials: Uint8Array): Promise<WrittenFile>;
+  /** Removes what was written; harmless after `finish`. */
+  abandon(): Promise<void>;
+}
+
 /**
- * Writes a part durably; the folder is made where missing.
+ * Starts a part; the folder is made where missing.
  *
- * @throws {DatasetError} `PART_EXISTS`, `DISK_FULL`, `IO_FAILED`; the temporary file is removed
+ * @throws {DatasetError} `PART_EXISTS`, `DISK_FULL`, `IO_FAILED`
  */
-export async function writePart(file: string, content: PartContent): Promise<WrittenFile> {
+export async function createPartWriter(file: string): Promise<PartWriter> {
   await mkdir(path.dirname(file), { recursive: true }).catch((error: unknown) => {
     throw fileError(error, 'creating the folder', path.dirname(file));
   });
@@ -73,25 +87,46 @@ export async function writePart(file: string, content: PartContent): Promise<Wri
     );
   }
   const writer = await ArrowFileWriter.create(file, PART_SCHEMA);
-  try {
-    let batch: PartTile[] = [];
-    let bytes = 0;
-    for await (const tile of content.tiles) {
-      // A full batch is held back until another tile follows: the last row carries the aggregate.
-      if (batch.length >= BATCH_TILES || bytes >= BATCH_BYTES) {
-        await writer.append(batch.length, arraysOf(batch, null));
-        [batch, bytes] = [[], 0];
-      }
-      batch.push(tile);
-      bytes += tile.output?.byteLength ?? 0;
+  let batch: PartTile[] = [];
+  let bytes = 0;
+  let last = -1;
+  const take = async (tile: PartTile): Promise<void> => {
+    if (tile.tile <= last) throw corrupt(file, `a tile after ${last}`, `tile ${tile.tile}`);
+    last = tile.tile;
+    // A full batch is held back until another tile follows: the last row carries the aggregate.
+    if (batch.length >= BATCH_TILES || bytes >= BATCH_BYTES) {
+      await writer.append(batch.length, arraysOf(batch, null));
+      [batch, bytes] = [[], 0];
     }
-    if (batch.length === 0) throw corrupt(file, 'at least 1 tile', 'none');
+    batch.push(tile);
+    bytes += tile.output?.byteLength ?? 0;
+  };
+  return {
+    append: async (tiles) => {
+      for (const tile of tiles) await take(tile);
+    },
+    finish: async (partials) => {
+      if (batch.length === 0) throw corrupt(file, 'at least 1 tile', 'none');
+      await writer.append(batch.length, arraysOf(batch, partials));
+      return writer.finish();
+    },
+    abandon: () => writer.abort(),
+  };
+}
+
+/**
+ * Writes a whole part durably.
+ *
+ * @throws {DatasetError} as `createPartWriter` does; the temporary file is removed
+ */
+export async function writePart(file: string, content: PartContent): Promise<WrittenFile> {
+  const writer = await createPartWriter(file);
+  try {
+    for await (const tile of content.tiles) await writer.append([tile]);
     const { partials } = content;
-    const last = typeof partials === 'function' ? partials() : partials;
-    await writer.append(batch.length, arraysOf(batch, last));
-    return await writer.finish();
+    return await writer.finish(typeof partials === 'function' ? partials() : partials);
   } finally {
-    await writer.abort();
+    await writer.abandon();
   }
 }
 

@@ -3,29 +3,11 @@
 // I1 what it returns lies inside the file and fits the rows, types and nulls that the dataset declares.
 import path from 'node:path';
 import { DataType, TimeUnit, type Field } from 'apache-arrow';
+import type { ColumnInput, TileInput } from '../native/index.ts';
 import { ArrowFile, type BatchLayout } from './arrow-file.ts';
 import { DatasetError } from './errors.ts';
 import type { ColumnSpec, ColumnType, DatasetManifest } from './format.ts';
 import { tileChecksum, type TileTable } from './tile-table.ts';
-
-/** Where one column of one tile lies; the shape that native code takes. */
-export interface ColumnInput {
-  readonly name: string;
-  readonly type: 'float64' | 'int64';
-  readonly dataOffset: number;
-  /** Null when the tile's column has no nulls. */
-  readonly validityOffset: number | null;
-  readonly xxh3: string | null;
-}
-
-export interface TileInput {
-  readonly path: string;
-  readonly tile: number;
-  readonly rows: number;
-  readonly x: ColumnInput;
-  readonly y: ColumnInput;
-  readonly measures: readonly ColumnInput[];
-}
 
 export interface TileColumns {
   /** Names of the coordinate columns; the dataset's own where left out. */
