@@ -1,5 +1,5 @@
 // Owns the run's public face on the wire: inputs and results of the workflows, queries and signals.
-import type { Exclusion, Pin } from '../planner/index.ts';
+import type { Exclusion, Pin, PlanSummary } from '../planner/index.ts';
 import type { PipelineSpec } from '../spec/index.ts';
 import type { HistoryDigest } from '../telemetry/index.ts';
 import type {
@@ -9,6 +9,7 @@ import type {
   SegmentRef,
   TileInterval,
 } from './activity-contract.ts';
+import type { Suspect } from './bisection.ts';
 
 /** Operator state of a run: what plans must obey, under one monotone epoch. */
 export interface OperatorState {
@@ -35,7 +36,20 @@ export interface RunTuning {
   readonly shardTilesMax: number;
   readonly openShardsMax: number;
   readonly probeTiles: number;
+  /** Schedule-to-start timeout of host and device queues; 10 s when absent. */
+  readonly hostTimeoutMs?: number;
+  /** False on clusters where the search attributes could not be registered; true when absent. */
+  readonly searchAttributes?: boolean;
 }
+
+export const DEFAULT_TUNING: RunTuning = {
+  shardEventsMax: 3500,
+  runEventsMax: 3500,
+  sealPartsMax: 128,
+  shardTilesMax: 4096,
+  openShardsMax: 16,
+  probeTiles: 1,
+};
 
 export interface RunInput {
   readonly schema: 'tileloom.run-input/1';
@@ -52,14 +66,20 @@ export interface RunCarried {
   readonly prepared: PreparedRun;
   readonly shards: readonly ShardProgress[];
   readonly startedAt: number;
+  /** History of the shard that ended last; the next one starts with it. */
+  readonly history: HistoryDigest;
 }
 
 /** Everything a shard hands on when it continues as new, yields or ends. */
 export interface ShardProgress {
   readonly shard: number;
   readonly range: TileInterval;
-  /** Tiles not committed yet, ascending, disjoint. */
+  /** Tiles not committed yet and not suspect, ascending, disjoint. */
   readonly free: readonly TileInterval[];
+  /** Ranges that failed and are being narrowed down; disjoint from `free`. */
+  readonly suspects: readonly Suspect[];
+  /** Last plan that was executed: its hint sizes the next reservation. */
+  readonly previous: PlanSummary | null;
   readonly head: SegmentRef | null;
   readonly segments: number;
   readonly nextChunk: number;
@@ -70,6 +90,27 @@ export interface ShardProgress {
   readonly counts: ShardCounts;
   readonly state: 'pending' | 'open' | 'yielded' | 'done' | 'failed' | 'cancelled';
 }
+
+/** What a shard returns; a failure has drained and sealed what was done first. */
+export interface ShardResult {
+  readonly progress: ShardProgress;
+  readonly failure: RunFailure | null;
+}
+
+/** Why a run failed: a code of ours, or the stable code of the error that an activity met. */
+export interface RunFailure {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Codes that the workflows themselves fail a run with (`ApplicationFailure.type`). */
+export type RunFailureCode =
+  | 'RUN_TOO_MANY_FAILED_TILES'
+  | 'RUN_HOST_LOST_TOO_OFTEN'
+  | 'RUN_INPUT_UNAVAILABLE'
+  | 'RUN_PARTS_LOST'
+  | 'RUN_ACTIVITY_FAILED'
+  | 'RUN_SHARD_FAILED';
 
 export interface ShardCounts {
   readonly chunks: number;
@@ -86,13 +127,7 @@ export interface ShardCounts {
 }
 
 export type RunPhase =
-  | 'preparing'
-  | 'running'
-  | 'publishing'
-  | 'finished'
-  | 'partial'
-  | 'failed'
-  | 'cancelled';
+  'preparing' | 'running' | 'publishing' | 'finished' | 'partial' | 'failed' | 'cancelled';
 
 /** Counts of tiles; they always add up to `total`. */
 export interface TileCounts {
@@ -111,15 +146,21 @@ export interface RunStatus {
   readonly phase: RunPhase;
   readonly epoch: number;
   readonly startedAt: number;
+  /** Milliseconds since the Unix epoch; null while the run is open. */
+  readonly finishedAt: number | null;
   readonly tiles: number;
   readonly rows: number;
   /** Shards that are open now: their workflow ids, to be asked for `shardStatus`. */
   readonly openShards: readonly { readonly shard: number; readonly workflowId: string }[];
   /** Sums over shards that are not open. */
-  readonly closed: { readonly tilesDone: number; readonly rowsDone: number; readonly parked: number };
+  readonly closed: {
+    readonly tilesDone: number;
+    readonly rowsDone: number;
+    readonly parked: number;
+  };
   readonly sink: string;
   readonly published: PublishAnswer | null;
-  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly error: RunFailure | null;
   /** One sentence: what the run waits for; null while it works. */
   readonly waiting: string | null;
 }
@@ -153,7 +194,12 @@ export interface ShardStatus {
 export interface ShardInput {
   readonly schema: 'tileloom.shard-input/1';
   readonly runId: string;
-  readonly spec: { readonly name: string; readonly mode: 'auto' | 'cpu' | 'gpu'; readonly precision: 'auto' | 'fp32' | 'fp64'; readonly policy: string };
+  readonly spec: {
+    readonly name: string;
+    readonly mode: 'auto' | 'cpu' | 'gpu';
+    readonly precision: 'auto' | 'fp32' | 'fp64';
+    readonly policy: string;
+  };
   readonly prepared: PreparedRun;
   readonly operator: OperatorState;
   readonly tuning: RunTuning;
@@ -172,6 +218,20 @@ export const STATUS_QUERY = 'status';
 export const SHARD_STATUS_QUERY = 'shardStatus';
 export const OPERATOR_SIGNAL = 'operatorState';
 export const YIELD_SIGNAL = 'yield';
+/** From a shard to its run: a tile was parked. */
+export const PARKED_SIGNAL = 'parked';
+
+export interface ParkedNotice {
+  readonly shard: number;
+  /** Tiles parked in this shard so far. */
+  readonly parked: number;
+}
+
+/** Search attributes (Keyword) of a run. */
+export const SEARCH_ATTRIBUTES = {
+  pipeline: 'TileloomPipeline',
+  phase: 'TileloomPhase',
+} as const;
 
 export const runWorkflowId = (runId: string): string => `tileloom/${runId}`;
 export const shardWorkflowId = (runId: string, shard: number): string =>

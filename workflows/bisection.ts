@@ -1,0 +1,110 @@
+// Owns how a failed range is narrowed down until one tile is left, and when that tile is parked.
+//
+// I1 a range is never lost: what a verdict returns covers the failed range exactly once
+// I2 a tile is parked only for a data error, or when two different variants failed on it
+// I3 exclusions that one range caused are lifted once two variants failed on it: the data is to blame
+import type { ParkedTile, TileInterval } from './activity-contract.ts';
+import type { Failure } from './failures.ts';
+
+/** One failure of a variant on a range. */
+export interface Fault {
+  readonly variant: string;
+  readonly deviceId: string;
+  readonly host: string;
+  readonly planId: string;
+  readonly code: string;
+}
+
+/** A range that failed and is tried again by itself, before any free tile. */
+export interface Suspect extends TileInterval {
+  readonly attempt: number;
+  /** Kernel faults on exactly this range, one per variant. */
+  readonly faults: readonly Fault[];
+}
+
+/** What to do after a failure on a range. */
+export interface Verdict {
+  readonly suspects: readonly Suspect[];
+  readonly free: readonly TileInterval[];
+  readonly parked: ParkedTile | null;
+  /** Faults whose exclusions no longer hold. */
+  readonly lifted: readonly Fault[];
+  /** Fault whose variant is excluded on its device from now on. */
+  readonly excluded: Fault | null;
+}
+
+const NOTHING: Verdict = { suspects: [], free: [], parked: null, lifted: [], excluded: null };
+
+/** Judges a data error: isolates the tile it names, else halves the range; a single tile is parked. */
+export function judgeDataError(range: Suspect, failure: Failure, planId: string): Verdict {
+  if (isSingle(range)) {
+    const parked = parkedTile(range.firstTile, failure, planId, 'TILE_DATA_ERROR');
+    return { ...NOTHING, parked, lifted: range.faults };
+  }
+  const { tile } = failure;
+  if (tile === null || tile < range.firstTile || tile >= range.endTile) return halve(range);
+  return {
+    ...NOTHING,
+    suspects: [{ firstTile: tile, endTile: tile + 1, attempt: range.attempt + 1, faults: [] }],
+    free: [
+      { firstTile: range.firstTile, endTile: tile },
+      { firstTile: tile + 1, endTile: range.endTile },
+    ].filter((part) => part.firstTile < part.endTile),
+    lifted: range.faults,
+  };
+}
+
+/**
+ * Judges a kernel fault: the first variant is excluded on its device and the range is tried with
+ * another one; when a second, independent variant failed too, the range is halved, or its one tile
+ * parked.
+ */
+export function judgeKernelFault(range: Suspect, failure: Failure, fault: Fault): Verdict {
+  const faults = [...range.faults.filter((other) => other.variant !== fault.variant), fault];
+  if (faults.length < 2) {
+    const again = { ...range, attempt: range.attempt + 1, faults };
+    return { ...NOTHING, suspects: [again], excluded: fault };
+  }
+  if (!isSingle(range)) return { ...halve(range), lifted: faults };
+  const parked = parkedTile(range.firstTile, failure, fault.planId, 'KERNEL_FAULT');
+  return { ...NOTHING, parked, lifted: faults };
+}
+
+/** Judges a refused plan of a range that has faults: halves it; null when it cannot be narrowed. */
+export function judgeRefusal(range: Suspect): Verdict | null {
+  if (range.faults.length === 0 || isSingle(range)) return null;
+  return { ...halve(range), lifted: range.faults };
+}
+
+function halve(range: Suspect): Verdict {
+  const middle = range.firstTile + Math.ceil((range.endTile - range.firstTile) / 2);
+  const attempt = range.attempt + 1;
+  return {
+    ...NOTHING,
+    suspects: [
+      { firstTile: range.firstTile, endTile: middle, attempt, faults: [] },
+      { firstTile: middle, endTile: range.endTile, attempt, faults: [] },
+    ],
+    lifted: range.faults,
+  };
+}
+
+function isSingle(range: TileInterval): boolean {
+  return range.endTile - range.firstTile <= 1;
+}
+
+function parkedTile(
+  tile: number,
+  failure: Failure,
+  planId: string,
+  errorClass: string,
+): ParkedTile {
+  return {
+    tile,
+    errorClass,
+    fingerprint: failure.fingerprint ?? failure.code,
+    input: failure.input ?? '',
+    planId,
+    message: failure.message.slice(0, 240),
+  };
+}

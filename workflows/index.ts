@@ -1,0 +1,2 @@
+export { runWorkflow } from './run.ts';
+export { shardWorkflow } from './shard.ts';

@@ -1,0 +1,185 @@
+// Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself: rows of
+// a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
+import type { Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
+import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
+import {
+  QUEUES,
+  type ExecuteAnswer,
+  type ExecuteOrder,
+  type HostLease,
+  type PlanAnswer,
+  type PlanCall,
+  type TileInterval,
+} from './activity-contract.ts';
+import { countTiles } from './intervals.ts';
+import type { OperatorState, ShardInput } from './messages.ts';
+import type { Lane, Reservation, ShardState } from './shard-state.ts';
+
+/** Rows of a range when each tile but the last of the dataset is full; an upper bound otherwise. */
+export function rowsOf(shard: ShardState, range: TileInterval): number {
+  const { tileRows, rows } = shard.input.prepared;
+  const first = Math.min(rows, range.firstTile * tileRows);
+  return Math.max(0, Math.min(rows, range.endTile * tileRows) - first);
+}
+
+/** The queue on which a lane claims: a host pin names the host, GPU work the GPU pool. */
+export function claimQueue(input: ShardInput, operator: OperatorState): string {
+  const whole = operator.pins.filter(({ scope }) => scope.kind !== 'tiles');
+  const host = whole.findLast((pin) => pin.aspect === 'host');
+  if (host !== undefined) return QUEUES.host(String(host.value));
+  const runtime = whole.findLast((pin) => pin.aspect === 'runtime')?.value ?? input.spec.mode;
+  return runtime === 'gpu' ? QUEUES.poolCuda : QUEUES.poolAny;
+}
+
+/** The plan call of a reservation; a suspect excludes what failed on it from every device here. */
+export function planCall(
+  shard: ShardState,
+  lane: Lane,
+  lease: HostLease,
+  reservation: Reservation,
+): PlanCall {
+  const { input, operator } = shard;
+  const { spec, prepared, progress } = input;
+  const { firstTile, endTile, chunk, suspect } = reservation;
+  const rows = rowsOf(shard, reservation);
+  return {
+    leaseId: lease.leaseId,
+    registryDigest: null,
+    request: {
+      schema: 'tileloom.plan-input/1',
+      where: {
+        runId: input.runId,
+        shard: progress.shard,
+        chunk,
+        firstTile,
+        reservedTiles: endTile - firstTile,
+        attempt: suspect?.attempt ?? 1,
+        epoch: operator.epoch,
+      },
+      work: {
+        ...prepared.work,
+        rows,
+        remainingRows: Math.max(rows, remainingRows(shard)),
+        chunkIndex: shard.counts.chunks,
+      },
+      requested: { mode: spec.mode, precision: spec.precision },
+      pins: operator.pins,
+      limits: {
+        memoryBytesMax: operator.limits.memoryBytesMax,
+        chunkSecondsTarget: operator.limits.chunkSecondsTarget,
+        chunkRowsMax: shard.chunkRowsMax,
+      },
+      excluded: [...shard.excluded, ...ownExclusions(shard, lease, reservation)],
+      previous: lane.previous ?? shard.previous,
+      history: shard.history,
+      policyId: spec.policy,
+    },
+  };
+}
+
+function ownExclusions(
+  shard: ShardState,
+  lease: HostLease,
+  { suspect }: Reservation,
+): ShardState['excluded'] {
+  const { host } = lease;
+  return (suspect?.faults ?? []).flatMap(({ variant, code }) =>
+    Object.keys(lease.deviceQueues)
+      .map((deviceId) => ({ variant, deviceId, host, failure: code }))
+      .filter((own) => !shard.excluded.some((other) => sameExclusion(own, other))),
+  );
+}
+
+function sameExclusion(
+  one: ShardState['excluded'][number],
+  other: ShardState['excluded'][number],
+): boolean {
+  return (
+    one.variant === other.variant && one.deviceId === other.deviceId && one.host === other.host
+  );
+}
+
+function remainingRows(shard: ShardState): number {
+  const { tileRows } = shard.input.prepared;
+  const held = [...shard.lanes.values()].flatMap(({ reservation }) => reservation ?? []);
+  return countTiles([...shard.free, ...shard.suspects, ...held]) * tileRows;
+}
+
+export function isRefusal(decision: PlanDecision): decision is PlanRefusal {
+  return decision.schema === 'tileloom.plan-refusal/1';
+}
+
+/** The order of a planned range. */
+export function executeOrder(
+  shard: ShardState,
+  lease: HostLease,
+  range: Reservation,
+  plan: Plan,
+): ExecuteOrder {
+  const { input } = shard;
+  return {
+    runId: input.runId,
+    contextPath: input.prepared.contextPath,
+    contextDigest: input.prepared.contextDigest,
+    leaseId: lease.leaseId,
+    shard: input.progress.shard,
+    chunk: range.chunk,
+    attempt: range.suspect?.attempt ?? 1,
+    firstTile: range.firstTile,
+    endTile: range.endTile,
+    variant: plan.variant,
+    precision: plan.precision.compute,
+    deviceId: plan.deviceId,
+    planId: plan.planId,
+  };
+}
+
+/** How many chunks a plan covers: the policy's lease, or the operator's cadence. */
+export function chunksPerPlan(shard: ShardState, plan: Plan): number {
+  const { cadence } = shard.operator.limits;
+  return Math.max(1, cadence === 'every-chunk' ? plan.leaseChunks : cadence);
+}
+
+/** Remembers a success: the history digest, and the plan whose hint sizes the next reservation. */
+export function learn(shard: ShardState, lane: Lane, plan: Plan, answer: ExecuteAnswer): void {
+  shard.history = foldOutcome(shard.history, {
+    variant: plan.variant,
+    deviceClass: answer.deviceClass,
+    shape: shapeBucket(shard.input.prepared.work),
+    rows: answer.part.rows,
+    seconds: answer.seconds.work,
+    predictedSeconds: plan.predicted.seconds,
+    failed: false,
+  });
+  const summary: PlanSummary = {
+    planId: plan.planId,
+    variant: plan.variant,
+    runtime: plan.runtime,
+    deviceId: plan.deviceId,
+    chunkTiles: plan.chunkTiles,
+    chunkRowsHint: plan.chunkRowsHint,
+    predictedSeconds: plan.predicted.seconds,
+    actualSeconds: answer.seconds.work,
+  };
+  lane.previous = summary;
+  shard.previous = summary;
+}
+
+/** Remembers a failure of a variant on its device. */
+export function learnFailure(shard: ShardState, plan: Plan, deviceClass: string): void {
+  shard.history = foldOutcome(shard.history, {
+    variant: plan.variant,
+    deviceClass,
+    shape: shapeBucket(shard.input.prepared.work),
+    rows: 0,
+    seconds: 0,
+    predictedSeconds: plan.predicted.seconds,
+    failed: true,
+  });
+}
+
+/** The class of the device that a plan chose, as its snapshot names it. */
+export function deviceClassOf(answer: PlanAnswer, deviceId: string): string {
+  const device = answer.snapshot.devices.find((other) => other.deviceId === deviceId);
+  return device?.deviceClass ?? 'unknown';
+}

@@ -1,0 +1,248 @@
+// Owns the reactions of a lane to failures: what becomes of the range, of the lease, of the run; and how
+// long the lane backs off. Each kind of failure has its own bound; only data errors and kernel faults
+// can lead to a parked tile.
+import type { PlanRefusal } from '../planner/index.ts';
+import { judgeDataError, judgeKernelFault, judgeRefusal, type Suspect } from './bisection.ts';
+import { backOffMs, type Failure } from './failures.ts';
+import type { RunFailure, RunFailureCode } from './messages.ts';
+import { rowsOf } from './planning.ts';
+import {
+  abandon,
+  applyVerdict,
+  count,
+  type Lane,
+  type Reservation,
+  type ShardState,
+} from './shard-state.ts';
+
+/** In a row and per lane, before the run gives up. */
+const HOST_LOSSES_MAX = 200;
+const INPUT_WAITS_MAX = 60;
+const SURPRISES_MAX = 5;
+
+/** What the lane does next. */
+export interface Reaction {
+  readonly backOffMs: number;
+  readonly waiting: string | null;
+  /** Whether the lease is over: `gone` without a word to the host, `release` with one. */
+  readonly lease: 'keep' | 'release' | 'gone';
+  readonly failure: RunFailure | null;
+}
+
+export interface Attempt {
+  readonly planId: string;
+  readonly variant: string;
+  readonly deviceId: string;
+  readonly host: string;
+}
+
+const GO_ON: Reaction = { backOffMs: 0, waiting: null, lease: 'keep', failure: null };
+
+/**
+ * Reacts to a failed plan or execute: updates the shard's state and says what the lane does next.
+ *
+ * @param attempt what was executed; null when planning failed
+ */
+export function react(
+  shard: ShardState,
+  lane: Lane,
+  failure: Failure,
+  attempt: Attempt | null,
+): Reaction {
+  lane.planLease = null;
+  if (failure.kind !== 'cancelled') count(shard, 'failures');
+  switch (failure.kind) {
+    case 'cancelled':
+      abandon(shard, lane);
+      return GO_ON;
+    case 'host-lost':
+    case 'moved-on':
+      abandon(shard, lane);
+      return hostLost(lane, failure);
+    case 'input-unavailable':
+      abandon(shard, lane);
+      return inputUnavailable(lane, failure);
+    case 'disk-full':
+      abandon(shard, lane);
+      return waitFor(lane, `disk full: ${failure.message}`);
+    case 'out-of-memory':
+      return outOfMemory(shard, lane, failure, attempt);
+    case 'kernel-fault':
+      return kernelFault(shard, lane, failure, attempt);
+    case 'tile-data':
+      return tileData(shard, lane, failure, attempt);
+    case 'refused':
+      abandon(shard, lane);
+      return fail(failure.code, failure.message);
+    case 'unexpected':
+      abandon(shard, lane);
+      return surprise(lane, failure);
+  }
+}
+
+function hostLost(lane: Lane, failure: Failure): Reaction {
+  lane.hostLosses += 1;
+  if (lane.hostLosses >= HOST_LOSSES_MAX) {
+    const message = `lane ${lane.index} lost its host ${lane.hostLosses} times in a row: ${failure.message}; start a worker, or look at the workers' logs`;
+    return fail(code('RUN_HOST_LOST_TOO_OFTEN'), message);
+  }
+  return {
+    backOffMs: backOffMs(lane.hostLosses - 1, 250, 30_000),
+    waiting: `claiming another host: ${failure.message}`,
+    lease: 'gone',
+    failure: null,
+  };
+}
+
+function inputUnavailable(lane: Lane, failure: Failure): Reaction {
+  lane.inputWaits += 1;
+  if (lane.inputWaits >= INPUT_WAITS_MAX) {
+    return fail(code('RUN_INPUT_UNAVAILABLE'), failure.message);
+  }
+  return {
+    backOffMs: backOffMs(lane.inputWaits, 1_000, 60_000),
+    waiting: `input unavailable: ${failure.message}`,
+    lease: 'release',
+    failure: null,
+  };
+}
+
+function waitFor(lane: Lane, waiting: string): Reaction {
+  lane.holds += 1;
+  return {
+    backOffMs: backOffMs(lane.holds, 5_000, 60_000),
+    waiting,
+    lease: 'release',
+    failure: null,
+  };
+}
+
+function outOfMemory(
+  shard: ShardState,
+  lane: Lane,
+  failure: Failure,
+  attempt: Attempt | null,
+): Reaction {
+  const range = lane.reservation;
+  if (range === null) return GO_ON;
+  if (range.endTile - range.firstTile <= 1) return kernelFault(shard, lane, failure, attempt);
+  const half = Math.floor(rowsOf(shard, range) / 2);
+  const rowsMax = Math.max(shard.input.prepared.tileRows, half);
+  shard.chunkRowsMax = Math.min(shard.chunkRowsMax ?? rowsMax, rowsMax);
+  abandon(shard, lane);
+  return GO_ON;
+}
+
+function kernelFault(
+  shard: ShardState,
+  lane: Lane,
+  failure: Failure,
+  attempt: Attempt | null,
+): Reaction {
+  if (lane.reservation === null || attempt === null) {
+    abandon(shard, lane);
+    return surprise(lane, failure);
+  }
+  const fault = { ...attempt, code: failure.code };
+  applyVerdict(shard, lane, judgeKernelFault(suspectOf(lane.reservation), failure, fault));
+  return tooManyParked(shard);
+}
+
+function tileData(
+  shard: ShardState,
+  lane: Lane,
+  failure: Failure,
+  attempt: Attempt | null,
+): Reaction {
+  if (lane.reservation === null || attempt === null) {
+    abandon(shard, lane);
+    return surprise(lane, failure);
+  }
+  const range = suspectOf(lane.reservation);
+  applyVerdict(shard, lane, judgeDataError(range, failure, attempt.planId));
+  return tooManyParked(shard);
+}
+
+function tooManyParked(shard: ShardState): Reaction {
+  const { failedTiles } = shard.operator.limits;
+  const last = shard.parked.at(-1);
+  if (shard.parked.length <= failedTiles || last === undefined) return GO_ON;
+  return fail(
+    code('RUN_TOO_MANY_FAILED_TILES'),
+    tooManySentence(shard.parked.length, failedTiles, last),
+  );
+}
+
+/** The message of `RUN_TOO_MANY_FAILED_TILES`. */
+export function tooManySentence(
+  parked: number,
+  limit: number,
+  last: { readonly tile: number; readonly message: string } | null,
+): string {
+  const example = last === null ? '' : ` (last: tile ${last.tile}, ${last.message})`;
+  return `too many tiles cannot be computed: expected at most ${limit}, got ${parked}${example}; correct the input or raise limits.failedTiles`;
+}
+
+function surprise(lane: Lane, failure: Failure): Reaction {
+  lane.surprises += 1;
+  if (lane.surprises >= SURPRISES_MAX) return fail(failure.code, failure.message);
+  return {
+    backOffMs: backOffMs(lane.surprises, 500, 30_000),
+    waiting: `trying again after an unexpected failure: ${failure.message}`,
+    lease: 'release',
+    failure: null,
+  };
+}
+
+function fail(failureCode: string, message: string): Reaction {
+  return { ...GO_ON, failure: { code: failureCode, message } };
+}
+
+/** Keeps a code within the room's own union. */
+function code(name: RunFailureCode): RunFailureCode {
+  return name;
+}
+
+function suspectOf(range: Reservation): Suspect {
+  const { firstTile, endTile, suspect } = range;
+  return {
+    firstTile,
+    endTile,
+    attempt: suspect?.attempt ?? 1,
+    faults: suspect?.faults ?? [],
+  };
+}
+
+/**
+ * Reacts to a plan that was refused: narrows a suspect down, waits while exclusions are in flux or the
+ * refusal says hold, else fails the run with the refusal's code.
+ */
+export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefusal): Reaction {
+  lane.planLease = null;
+  const range = lane.reservation;
+  const verdict = range === null ? null : judgeRefusal(suspectOf(range));
+  if (verdict !== null) {
+    applyVerdict(shard, lane, verdict);
+    return GO_ON;
+  }
+  const innocent = range !== null && range.suspect === null && othersAreSuspect(shard, lane);
+  abandon(shard, lane);
+  const sentence = refusalSentence(refusal);
+  if (innocent && shard.excluded.length > 0) {
+    return { backOffMs: 500, waiting: sentence, lease: 'release', failure: null };
+  }
+  return refusal.onRefusal === 'hold' ? waitFor(lane, sentence) : fail(refusal.code, sentence);
+}
+
+function othersAreSuspect(shard: ShardState, lane: Lane): boolean {
+  const others = [...shard.lanes.values()].filter((other) => other !== lane);
+  return shard.suspects.length > 0 || others.some(({ reservation }) => reservation?.suspect);
+}
+
+function refusalSentence(refusal: PlanRefusal): string {
+  const rejects = refusal.candidates
+    .slice(0, 4)
+    .map(({ variant, reject }) => `${variant} ${reject ?? ''}`.trim());
+  const why = rejects.length > 0 ? rejects : refusal.reasons.map((reason) => reason.code);
+  return `no admissible plan (${refusal.code}): ${why.join(', ')}`;
+}

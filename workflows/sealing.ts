@@ -1,0 +1,107 @@
+// Owns the seal chain of a shard: at most one seal at a time, each part in one segment, and a segment
+// that names its predecessor. Seals are never cancelled: what was computed is kept.
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
+import type { SealRequest } from './activity-contract.ts';
+import { failureOf } from './errors.ts';
+import type { RunFailure, RunFailureCode } from './messages.ts';
+import { persist } from './persist.ts';
+import { loseParts, type ShardState, type UnsealedPart } from './shard-state.ts';
+
+/** Seals in a row that lost parts before the run gives up on the sink. */
+const LOSSES_MAX = 5;
+
+export interface Sealer {
+  /** Starts a seal in the background when enough parts wait for it. */
+  sealWhenDue(): void;
+  /** Seals everything; resolves when no part, parked tile or plan record is left unsealed. */
+  sealAll(): Promise<void>;
+}
+
+export interface SealerPort {
+  readonly fail: (failure: RunFailure) => void;
+  readonly waiting: (sentence: string | null) => void;
+}
+
+export function createSealer(shard: ShardState, port: SealerPort): Sealer {
+  let running: Promise<void> | null = null;
+  let lossesInRow = 0;
+  let broken = false;
+
+  const sealOnce = async (): Promise<void> => {
+    const parts = shard.unsealed.slice(0, shard.input.tuning.sealPartsMax);
+    const parkedThrough = shard.parked.length;
+    const plans = shard.plansUnsealed;
+    const request = requestOf(shard, parts);
+    const names = {
+      id: `seal/${shard.segments}`,
+      summary: `seal ${parts.length} parts of shard ${shard.input.progress.shard}`,
+      waiting: port.waiting,
+    };
+    const answer = await persist(names, (io) => io.sealSegment(request));
+    shard.unsealed = shard.unsealed.slice(parts.length);
+    shard.parkedSealed = parkedThrough;
+    shard.plansUnsealed -= plans;
+    shard.head = answer.segment;
+    shard.segments += 1;
+    shard.exportedThrough = answer.throughEventId;
+    loseParts(shard, parts, answer.lost);
+    lossesInRow = answer.lost.length === 0 ? 0 : lossesInRow + 1;
+    if (lossesInRow >= LOSSES_MAX) {
+      const code: RunFailureCode = 'RUN_PARTS_LOST';
+      port.fail({ code, message: lossSentence(shard, lossesInRow) });
+    }
+  };
+
+  const start = (): Promise<void> => {
+    running ??= CancellationScope.nonCancellable(sealOnce)
+      .catch((error: unknown) => {
+        broken = true;
+        port.fail(failureOf(error, 'RUN_ACTIVITY_FAILED'));
+      })
+      .finally(() => {
+        running = null;
+      });
+    return running;
+  };
+
+  return {
+    sealWhenDue: () => {
+      if (!broken && shard.unsealed.length >= shard.input.tuning.sealPartsMax) void start();
+    },
+    sealAll: async () => {
+      if (running !== null) await running;
+      while (!broken && isUnsealed(shard)) await start();
+    },
+  };
+}
+
+function isUnsealed(shard: ShardState): boolean {
+  return (
+    shard.unsealed.length > 0 || shard.parked.length > shard.parkedSealed || shard.plansUnsealed > 0
+  );
+}
+
+function requestOf(shard: ShardState, parts: readonly UnsealedPart[]): SealRequest {
+  const { runId, prepared, progress } = shard.input;
+  const info = workflowInfo();
+  return {
+    runId,
+    contextPath: prepared.contextPath,
+    contextDigest: prepared.contextDigest,
+    shard: progress.shard,
+    sequence: shard.segments,
+    parts: parts.map(({ answer }) => answer.part),
+    parked: shard.parked.slice(shard.parkedSealed),
+    previous: shard.head,
+    workflow: {
+      id: info.workflowId,
+      runId: info.runId,
+      fromEventId: shard.exportedThrough + 1,
+    },
+  };
+}
+
+function lossSentence(shard: ShardState, losses: number): string {
+  const { shard: index } = shard.input.progress;
+  return `shard ${index} lost parts between writing and sealing: expected every part to verify, got losses in ${losses} seals in a row; check the disk under the sink`;
+}
