@@ -3,12 +3,9 @@ import { EngineError } from '../core/index.ts';
 
 export type ActivityErrorCode =
   | 'REGISTRY_DIFFERS'
+  | 'LAYER_UNKNOWN'
   | 'DATASET_EMPTY'
-  | 'DATASET_COLUMN_MISSING'
-  | 'DATASET_CRS_MISMATCH'
-  | 'CONTEXT_CHANGED'
-  | 'LEDGER_INCOMPLETE'
-  | 'LEDGER_OVERLAPS';
+  | 'CONTEXT_CHANGED';
 
 /** Refusal of an activity; each code ends the run with a clear sentence. */
 export class ActivityError extends EngineError<ActivityErrorCode> {

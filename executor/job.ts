@@ -6,8 +6,8 @@
 //     layer + window × batch.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createPartWriter, type PartWriter } from '../datasets/index.ts';
-import type { BatchOutput, Chunk, Layer, TileInput } from '../native/index.ts';
+import { partFileName, writePart } from '../datasets/index.ts';
+import type { BatchOutput, Chunk, Layer, TileInput, TileOutput } from '../native/index.ts';
 import type { VariantSpec } from '../registry/index.ts';
 import { cutBatches } from './batches.ts';
 import type { LoadedContext } from './context-cache.ts';
@@ -28,6 +28,7 @@ export interface JobParts {
 }
 
 const BATCH_ROWS = 262_144;
+const WINDOW_PER_SLOT = 2;
 
 interface Totals {
   rows: number;
@@ -71,30 +72,24 @@ export class JobRun {
     const tiles = this.#tileInputs();
     const chunk = this.#parts.openChunk(layer);
     this.#chunk = chunk;
-    const file = partName(job);
-    const writer = await createPartWriter(join(loaded.context.sinkPath, 'parts', file));
+    const file = partFileName(job.shard, job.firstTile, job.endTile, job.token);
+    const totals: Totals = { rows: 0, hits: 0, outside: 0, invalid: 0, read: 0, kernel: 0, write: 0 };
+    const workStarted = performance.now();
     try {
-      const workStarted = performance.now();
-      const totals = await this.#runBatches(chunk, layer, tiles, writer);
+      const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {
+        tiles: this.#outputs(chunk, layer, tiles, totals),
+        partials: () => chunk.finish(),
+      });
       this.#throwIfCancelled();
-      const writeStarted = performance.now();
-      const written = await writer.finish(chunk.finish());
-      const now = performance.now();
-      const { rows, hits, outside, invalid, read, kernel } = totals;
-      const write = totals.write + (now - writeStarted) / 1000;
+      const { read, kernel, write, ...counts } = totals;
       const seconds = {
         queued: (workStarted - started) / 1000,
-        work: (now - workStarted) / 1000,
+        work: (performance.now() - workStarted) / 1000,
         read,
         kernel,
         write,
       };
-      const { sha256, bytes } = written;
-      const counts = { rows, hits, outside, invalid };
       return { file, sha256, bytes, ...counts, image, peakBytes: peakResidentBytes(), seconds };
-    } catch (error) {
-      await writer.abandon();
-      throw error;
     } finally {
       this.#chunk = null;
       chunk.close();
@@ -110,48 +105,30 @@ export class JobRun {
     return tiles;
   }
 
-  async #runBatches(
+  /** Yields tile outputs in tile order while later batches are already running. */
+  async *#outputs(
     chunk: Chunk,
     layer: Layer,
     tiles: readonly TileInput[],
-    writer: PartWriter,
-  ): Promise<Totals> {
+    totals: Totals,
+  ): AsyncGenerator<TileOutput> {
     const { slots } = this.#parts;
-    const batchRows = this.#batchRows(chunk, layer, tiles);
-    const totals: Totals = { rows: 0, hits: 0, outside: 0, invalid: 0, read: 0, kernel: 0, write: 0 };
     const issued: Promise<BatchOutput>[] = [];
-    const window = slots.capacity * 2;
+    const window = slots.capacity * WINDOW_PER_SLOT;
     try {
-      for (const batch of cutBatches(tiles, batchRows)) {
+      for (const batch of cutBatches(tiles, this.#batchRows(chunk, layer, tiles))) {
         this.#throwIfCancelled();
         const release = await slots.acquire();
         const running = chunk.runBatch(batch).finally(release);
         running.catch(() => undefined);
         issued.push(running);
-        if (issued.length >= window) await this.#take(issued, writer, totals);
+        if (issued.length >= window) yield* await take(issued, totals);
       }
-      while (issued.length > 0) await this.#take(issued, writer, totals);
-    } catch (error) {
-      chunk.cancel();
+      while (issued.length > 0) yield* await take(issued, totals);
+    } finally {
+      if (issued.length > 0) chunk.cancel();
       await Promise.allSettled(issued);
-      throw error;
     }
-    return totals;
-  }
-
-  async #take(issued: Promise<BatchOutput>[], writer: PartWriter, totals: Totals): Promise<void> {
-    const output = await issued.shift();
-    if (output === undefined) return;
-    for (const tile of output.tiles) {
-      totals.rows += tile.rows;
-      totals.hits += tile.hits;
-      totals.outside += tile.outside;
-      totals.invalid += tile.invalid;
-    }
-    totals.read += output.readSeconds;
-    totals.kernel += output.kernelSeconds;
-    totals.write += output.writeSeconds;
-    await writer.append(output.tiles);
   }
 
   /** Rows of a batch so that layer and all batches in flight stay within the run's memory limit. */
@@ -160,7 +137,7 @@ export class JobRun {
     const largest = tiles.reduce((rows, tile) => Math.max(rows, tile.rows), 1);
     const budget = loaded.context.memoryBytesMax - layer.residentBytes;
     for (let rows = Math.max(BATCH_ROWS, largest); ; rows = Math.max(largest, rows >> 1)) {
-      const needed = slots.capacity * 2 * chunk.estimateBytes(rows, largest);
+      const needed = slots.capacity * WINDOW_PER_SLOT * chunk.estimateBytes(rows, largest);
       if (needed <= budget) return rows;
       if (rows > largest) continue;
       throw new ExecutorError(
@@ -177,10 +154,23 @@ export class JobRun {
   }
 }
 
-/** `<shard>-<firstTile>-<lastTile>-<token>.arrow`; the token makes the name unique for each attempt. */
-function partName(job: ChunkJob): string {
-  const pad = (value: number, width: number): string => String(value).padStart(width, '0');
-  return `${pad(job.shard, 4)}-${pad(job.firstTile, 8)}-${pad(job.endTile - 1, 8)}-${job.token}.arrow`;
+/** Waits for the oldest batch in flight and adds it to the totals. */
+async function take(
+  issued: Promise<BatchOutput>[],
+  totals: Totals,
+): Promise<readonly TileOutput[]> {
+  const output = await issued.shift();
+  if (output === undefined) return [];
+  for (const tile of output.tiles) {
+    totals.rows += tile.rows;
+    totals.hits += tile.hits;
+    totals.outside += tile.outside;
+    totals.invalid += tile.invalid;
+  }
+  totals.read += output.readSeconds;
+  totals.kernel += output.kernelSeconds;
+  totals.write += output.writeSeconds;
+  return output.tiles;
 }
 
 /** Highest resident set of this process so far, in bytes (VmHWM). */

@@ -1,0 +1,37 @@
+// Owns the activities of the io queue and their heartbeat, which also carries cancellation.
+import { heartbeat } from '@temporalio/activity';
+import type { Client } from '@temporalio/client';
+import type { Registry } from '../registry/index.ts';
+import type { IoActivities } from '../workflows/activity-contract.ts';
+import { prepareRun } from './prepare.ts';
+import { publishRun } from './publish.ts';
+import { sealSegment } from './seal.ts';
+
+export interface IoDependencies {
+  readonly client: Client;
+  readonly registry: Registry;
+  /** Folders under which every path of a run must lie. */
+  readonly roots: readonly string[];
+  /** Content-addressed cache of prepared layers. */
+  readonly cacheDir: string;
+}
+
+const HEARTBEAT_MS = 1_000;
+
+/** Creates the activities of the io queue. */
+export function createIoActivities(dependencies: IoDependencies): IoActivities {
+  return {
+    prepareRun: (request) => beating(() => prepareRun(dependencies, request)),
+    sealSegment: (request) => beating(() => sealSegment(dependencies, request)),
+    publishRun: (request) => beating(() => publishRun(dependencies, request)),
+  };
+}
+
+async function beating<T>(work: () => Promise<T>): Promise<T> {
+  const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(beat);
+  }
+}
