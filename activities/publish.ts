@@ -3,6 +3,7 @@
 // It is idempotent: a second attempt writes the same bytes.
 import { join } from 'node:path';
 import {
+  chainFiles,
   decodePartials,
   emptyPartials,
   encodePartials,
@@ -20,7 +21,6 @@ import {
   type Geometry,
   type Partials,
   type Segment,
-  type SegmentReference,
   type SinkManifest,
   type WrittenResult,
 } from '../datasets/index.ts';
@@ -98,8 +98,9 @@ async function readLedger(context: RunContext, request: PublishRequest): Promise
   const members: Segment[] = [];
   for (const head of request.heads) {
     if (head === null) continue;
-    for (const { reference, segment } of await readChain(context.sinkPath, head)) {
-      segments.push(reference);
+    const chain = await readSegmentChain(context.sinkPath, head);
+    segments.push(...chainFiles(chain, head));
+    for (const segment of chain) {
       members.push(segment);
       records.add(await readSegmentTiles(context.sinkPath, segment));
       const bytes = await readSegmentPartials(context.sinkPath, segment);
@@ -107,15 +108,6 @@ async function readLedger(context: RunContext, request: PublishRequest): Promise
     }
   }
   return { segments, members, records, partials };
-}
-
-/** A chain's segments, oldest first, each with the reference that names it. */
-async function readChain(
-  sink: string,
-  head: SegmentReference,
-): Promise<{ reference: { file: string; sha256: string }; segment: Segment }[]> {
-  const chain = await readSegmentChain(sink, head);
-  return chain.map(({ segment, file, sha256 }) => ({ segment, reference: { file, sha256 } }));
 }
 
 async function writeResults(

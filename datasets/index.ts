@@ -54,6 +54,7 @@ export {
 } from './partials.ts';
 export { resolveUnderRoots } from './paths.ts';
 export {
+  chainFiles,
   readSegmentChain,
   readSegmentPartials,
   readSegmentTiles,

@@ -130,6 +130,18 @@ export async function readSegmentChain(sink: string, head: SegmentReference): Pr
   return chain.reverse();
 }
 
+/** The files of a chain's segments, in the chain's order; `head` names the last one. */
+export function chainFiles(
+  chain: readonly Segment[],
+  head: SegmentReference,
+): { file: string; sha256: string }[] {
+  return chain.map((_, at) => {
+    const after = chain[at + 1];
+    const named = after === undefined ? head : previousOf(after);
+    return { file: named?.file ?? '', sha256: named?.sha256 ?? '' };
+  });
+}
+
 /** Encoded tile records of a segment, ascending, verified. */
 export async function readSegmentTiles(sink: string, segment: Segment): Promise<Uint8Array> {
   return readNamed(sink, segment.tiles);
