@@ -1,1 +1,47 @@
-export type * from './types.ts';
+export { crossoverUnits } from './crossover.ts';
+export { PlannerError, type PlannerErrorCode } from './errors.ts';
+export { PIN_ASPECTS, resolvePins } from './pins.ts';
+export { plan, planIdOf } from './plan.ts';
+export { DEFAULT_POLICY_ID, POLICIES, policyById, policyFrom } from './policies.ts';
+export type { Policy, PolicyData } from './policy.ts';
+export { choosePrecision, needsCentering } from './precision.ts';
+export {
+  REASON_CODES,
+  REJECT_CODES,
+  renderReason,
+  type ReasonCode,
+  type RejectCode,
+} from './reasons.ts';
+export {
+  admitUnits,
+  dispatchUnits,
+  fitsFreeMemory,
+  scaledToRows,
+  selfSegmentPairs,
+  type WorkCounts,
+  type WorkUnits,
+} from './work-estimate.ts';
+export type {
+  Candidate,
+  CompensationMode,
+  Exclusion,
+  Pin,
+  PinAspect,
+  PinScope,
+  PinsInForce,
+  Plan,
+  PlanDecision,
+  PlanInput,
+  PlanLimits,
+  PlanRefusal,
+  PlanRequest,
+  PlanSummary,
+  PrecisionPlan,
+  Reason,
+  RefinementMode,
+  RequestedMode,
+  RequestedPrecision,
+  WhereInput,
+  WorkloadProfile,
+  WorkloadShape,
+} from './types.ts';

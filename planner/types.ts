@@ -89,6 +89,8 @@ export interface Pin {
 export interface PinsInForce {
   readonly winners: readonly Pin[];
   readonly losers: readonly string[];
+  /** Tiles from firstTile on until other pins would be in force: a chunk ends there. Absent: none. */
+  readonly tilesUntilChange?: number;
 }
 
 export interface PlanLimits {

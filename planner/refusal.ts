@@ -1,0 +1,223 @@
+// Owns refusals: why there is no plan here, whose wish stands in the way, and what would release it.
+//
+// The culprits are found by asking again: a pin (or request) without which a plan exists is one.
+import { findOperation, nearestName, type Registry } from '../registry/index.ts';
+import { attemptPlan, type Attempt } from './attempt.ts';
+import { hardCapRows } from './chunk-sizing.ts';
+import { memoryModel, peakBytes } from './memory.ts';
+import type { PolicyData } from './policy.ts';
+import { reason, type ReasonCode, type RejectCode } from './reasons.ts';
+import type { Pin, PlanInput, PlanRefusal, Reason } from './types.ts';
+
+/** Rejects that no other host, device or memory would lift. */
+const STATIC_REJECTS: ReadonlySet<string> = new Set<RejectCode>([
+  'NUMERIC_CLASS_NOT_EXACT',
+  'BOUNDARY_UNSUPPORTED',
+  'OVERLAP_UNSUPPORTED',
+  'FAMILY_UNSUPPORTED',
+  'MIXED_UNSUPPORTED',
+  'PRECISION_UNSUPPORTED',
+  'ROWS_BELOW_MIN',
+  'ROWS_ABOVE_MAX',
+]);
+
+export interface RefusalContext {
+  readonly policy: PolicyData;
+  readonly registry: Registry;
+  readonly attempt: Attempt;
+}
+
+/** Refuses where a pin on the host names another one; null when there is no such pin. */
+export function refuseForeignHost(input: PlanInput): PlanRefusal | null {
+  const pin = input.pins.winners.find((candidate) => candidate.aspect === 'host');
+  if (pin === undefined || pin.value === input.snapshot.host) {
+    return null;
+  }
+  const reasons = [
+    reason('PIN_HOST_ELSEWHERE', { pin: pin.id, value: pin.value, host: input.snapshot.host }),
+    reason('RELEASE_BY_HOST', { host: String(pin.value) }),
+    reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id }),
+  ];
+  return refusal('PIN_HOST_ELSEWHERE', pin.ifImpossible, reasons, null);
+}
+
+/** Refuses a pinned chunk size that the chosen variant cannot take; null when it can. */
+export function refuseLargeChunk({ attempt }: RefusalContext): PlanRefusal | null {
+  const { input, chosen } = attempt;
+  const pin = attempt.pins.chunkRows;
+  if (pin === undefined || chosen === null) {
+    return null;
+  }
+  const { work, where } = input;
+  const cap = hardCapRows(input, chosen);
+  const tiles = Math.max(1, Math.floor(Number(pin.value) / work.tileRows));
+  const rows = Math.min(tiles * work.tileRows, where.reservedTiles * work.tileRows);
+  // A single tile is never too large here: whatever has no room for it was rejected before.
+  if (tiles === 1 || rows <= cap.rows) {
+    return null;
+  }
+  const params = { pin: pin.id, rows: Number(pin.value), rowsMax: cap.rows, why: cap.why };
+  const reasons = [
+    ...attempt.reasons,
+    reason('PIN_CHUNK_TOO_LARGE', params),
+    reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id }),
+  ];
+  if (cap.why === 'memory') {
+    reasons.push(reason('RELEASE_BY_MEMORY', { bytes: peakBytes(chosen.memory, rows) }));
+  }
+  return refusal('PIN_CHUNK_TOO_LARGE', pin.ifImpossible, reasons, attempt);
+}
+
+/** Refuses where no variant is admissible. */
+export function refuse(context: RefusalContext): PlanRefusal {
+  return refusePins(context) ?? refuseRequest(context) ?? refuseAll(context);
+}
+
+function refusePins(context: RefusalContext): PlanRefusal | null {
+  const { attempt, policy, registry } = context;
+  const { input } = attempt;
+  const { winners } = input.pins;
+  const plansWith = (kept: readonly Pin[]): boolean =>
+    attemptPlan({ ...input, pins: { ...input.pins, winners: kept } }, policy, registry).chosen !==
+    null;
+  let culprits = winners.filter((pin) => plansWith(winners.filter((other) => other !== pin)));
+  if (culprits.length === 0 && plansWith([])) {
+    culprits = winners.filter((pin) => pin.aspect !== 'host' && pin.aspect !== 'chunkRows');
+  }
+  if (culprits.length === 0) {
+    return null;
+  }
+  const reasons = [...attempt.reasons];
+  for (const pin of culprits) {
+    reasons.push(unknownVariant(context, pin) ?? impossible(pin));
+  }
+  reasons.push(...releases(context, true));
+  reasons.push(...culprits.map((pin) => reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id })));
+  const onRefusal = culprits.some((pin) => pin.ifImpossible === 'fail') ? 'fail' : 'hold';
+  return refusal('PIN_IMPOSSIBLE', onRefusal, reasons, attempt);
+}
+
+function impossible({ id, aspect, value }: Pin): Reason {
+  return reason('PIN_IMPOSSIBLE', { pin: id, aspect, value });
+}
+
+function unknownVariant({ attempt, registry }: RefusalContext, pin: Pin): Reason | null {
+  const { variants } = findOperation(registry, attempt.input.work.operation);
+  const ids = variants.map((variant) => variant.id);
+  const value = String(pin.value);
+  if (pin.aspect !== 'variant' || ids.includes(value)) {
+    return null;
+  }
+  const nearest = nearestName(value, ids) ?? ids.find((id) => id.includes(value)) ?? 'none';
+  return reason('PIN_VARIANT_UNKNOWN', { pin: pin.id, value, nearest });
+}
+
+function refuseRequest(context: RefusalContext): PlanRefusal | null {
+  const { attempt, policy, registry } = context;
+  const { input } = attempt;
+  const { mode, precision } = input.requested;
+  const relaxations = [
+    { aspects: ['mode'], requested: { mode: 'auto', precision } },
+    { aspects: ['precision'], requested: { mode, precision: 'auto' } },
+    { aspects: ['mode', 'precision'], requested: { mode: 'auto', precision: 'auto' } },
+  ] as const;
+  for (const { aspects, requested } of relaxations) {
+    const asked = aspects.every((aspect) => input.requested[aspect] !== 'auto');
+    if (asked && attemptPlan({ ...input, requested }, policy, registry).chosen !== null) {
+      const reasons = [...attempt.reasons];
+      for (const aspect of aspects) {
+        reasons.push(reason('REQUEST_IMPOSSIBLE', { aspect, value: input.requested[aspect] }));
+      }
+      reasons.push(...releases(context, true));
+      reasons.push(...aspects.map((aspect) => reason('RELEASE_BY_REQUEST', { aspect })));
+      return refusal('REQUEST_IMPOSSIBLE', policy.onRequestImpossible, reasons, attempt);
+    }
+  }
+  return null;
+}
+
+function refuseAll(context: RefusalContext): PlanRefusal {
+  const { attempt } = context;
+  const { operation } = attempt.input.work;
+  const reasons = [
+    ...attempt.reasons,
+    reason('NO_ADMISSIBLE_VARIANT', { operation }),
+    ...releases(context, false),
+  ];
+  const hopeless = attempt.screening.candidates.every((candidate) =>
+    STATIC_REJECTS.has(candidate.reject ?? ''),
+  );
+  return refusal('NO_ADMISSIBLE_VARIANT', hopeless ? 'fail' : 'hold', reasons, attempt);
+}
+
+/** What would make a rejected candidate admissible, each remedy once. */
+function releases(context: RefusalContext, transient: boolean): readonly Reason[] {
+  const { input, screening } = context.attempt;
+  const { variants } = findOperation(context.registry, input.work.operation);
+  const found = new Map<string, Reason>();
+  for (const { variant: id, reject } of screening.candidates) {
+    const variant = variants.find((candidate) => candidate.id === id);
+    const wanted = context.attempt.pins.variant?.value ?? id;
+    if (variant !== undefined && reject !== undefined && wanted === id) {
+      const kind = variant.runtime;
+      const release = releaseOf(context, reject as RejectCode, kind, transient);
+      if (release !== null) {
+        found.set(JSON.stringify(release), release);
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+function releaseOf(
+  context: RefusalContext,
+  reject: RejectCode,
+  kind: 'cpu' | 'gpu',
+  transientOnly: boolean,
+): Reason | null {
+  switch (reject) {
+    case 'NO_DEVICE':
+    case 'DEVICE_QUARANTINED':
+      return reason('RELEASE_BY_DEVICE', { kind });
+    case 'EXCLUDED_AFTER_FAILURE':
+    case 'ISA_MISSING':
+      return reason('RELEASE_BY_OTHER_HOST', { why: reject });
+    case 'MEMORY_EXCEEDED':
+      return reason('RELEASE_BY_MEMORY', { bytes: leastBytes(context) });
+    default:
+      return transientOnly || !STATIC_REJECTS.has(reject)
+        ? null
+        : reason('RELEASE_BY_VARIANT', { why: reject });
+  }
+}
+
+/** Least memory with which one of the variants that lack it could run one tile. */
+function leastBytes({ attempt, policy, registry }: RefusalContext): number {
+  const { input, screening } = attempt;
+  const rows = Math.min(input.work.rows, input.work.tileRows);
+  let least = Infinity;
+  for (const { variant: id, deviceId, reject } of screening.candidates) {
+    const { variants } = findOperation(registry, input.work.operation);
+    const variant = variants.find((candidate) => candidate.id === id);
+    const device = input.snapshot.devices.find((candidate) => candidate.deviceId === deviceId);
+    if (reject === 'MEMORY_EXCEEDED' && variant !== undefined && device !== undefined) {
+      least = Math.min(least, peakBytes(memoryModel(policy.memory, input, variant, device), rows));
+    }
+  }
+  return least;
+}
+
+function refusal(
+  code: ReasonCode,
+  onRefusal: 'hold' | 'fail',
+  reasons: readonly Reason[],
+  attempt: Attempt | null,
+): PlanRefusal {
+  return {
+    schema: 'tileloom.plan-refusal/1',
+    code,
+    onRefusal,
+    reasons,
+    candidates: attempt === null ? [] : attempt.screening.candidates,
+  };
+}
