@@ -1,0 +1,7 @@
+export { MACHINE, type ProbeEnvironment } from './environment.ts';
+export {
+  createHostProbe,
+  type CpuDeviceState,
+  type HostProbe,
+  type HostProbeOptions,
+} from './host-probe.ts';
