@@ -27,6 +27,7 @@ export interface ArrayData {
 export interface WrittenFile {
   /** File name without its folder. */
   readonly file: string;
+  /** Empty when the writer was made without a digest. */
   readonly sha256: string;
   readonly bytes: number;
 }
@@ -36,20 +37,35 @@ export class ArrowFileWriter {
   readonly path: string;
   readonly #temporary: string;
   readonly #schema: Schema;
-  readonly #hash: Hash = createHash('sha256');
+  readonly #hash: Hash | null;
   readonly #blocks: FileBlock[] = [];
   readonly #handle: FileHandle;
   #at = 0;
 
-  private constructor(file: string, temporary: string, handle: FileHandle, schema: Schema) {
+  private constructor(
+    file: string,
+    temporary: string,
+    handle: FileHandle,
+    schema: Schema,
+    digest: boolean,
+  ) {
+    this.#hash = digest ? createHash('sha256') : null;
     this.path = file;
     this.#temporary = temporary;
     this.#handle = handle;
     this.#schema = schema;
   }
 
-  /** Opens a temporary file beside `file` and writes the schema. */
-  static async create(file: string, schema: Schema): Promise<ArrowFileWriter> {
+  /**
+   * Opens a temporary file beside `file` and writes the schema.
+   *
+   * @param options whether to compute the file's SHA-256 on the way
+   */
+  static async create(
+    file: string,
+    schema: Schema,
+    { digest }: { readonly digest: boolean } = { digest: true },
+  ): Promise<ArrowFileWriter> {
     const temporary = temporaryName(file);
     let handle: FileHandle;
     try {
@@ -57,7 +73,7 @@ export class ArrowFileWriter {
     } catch (error) {
       throw fileError(error, 'creating', file);
     }
-    const writer = new ArrowFileWriter(file, temporary, handle, schema);
+    const writer = new ArrowFileWriter(file, temporary, handle, schema, digest);
     const message = Message.encode(Message.from(schema));
     await writer.#write([MAGIC, ...frame(message, MAGIC.length)]);
     return writer;
@@ -95,7 +111,7 @@ export class ArrowFileWriter {
 
   /** Writes the footer, makes the file durable and gives it its name. */
   async finish(): Promise<WrittenFile> {
-    const footer = Footer.encode(new Footer(this.#schema, METADATA_V5, this.#blocks));
+    const footer = Footer.encode(new Footer(this.#schema, METADATA_V5, this.#blocks, []));
     const end = new Uint8Array(8);
     new DataView(end.buffer).setUint32(0, CONTINUATION, true);
     const tail = new Uint8Array(10);
@@ -111,7 +127,7 @@ export class ArrowFileWriter {
       await this.abort();
       throw fileError(error, 'finishing', this.path);
     }
-    const sha256 = this.#hash.digest('hex');
+    const sha256 = this.#hash?.digest('hex') ?? '';
     return { file: path.basename(this.path), sha256, bytes: this.#at };
   }
 
@@ -130,7 +146,7 @@ export class ArrowFileWriter {
       await this.abort();
       throw fileError(error, 'writing', this.path);
     }
-    for (const piece of filled) this.#hash.update(piece);
+    for (const piece of filled) this.#hash?.update(piece);
     this.#at += expected;
   }
 }

@@ -1,5 +1,5 @@
 // Owns the error codes of the datasets room. Codes are a stable contract: scripts match on them.
-import { EngineError, type EngineErrorOptions } from '../core/index.ts';
+import { EngineError, isEngineError, type EngineErrorOptions } from '../core/index.ts';
 
 export type DatasetErrorCode =
   // dataset folders
@@ -59,26 +59,30 @@ export class DatasetError extends EngineError<DatasetErrorCode> {
 
 /**
  * Turns a failed system call into a DatasetError that names the file: `DISK_FULL` (retryable) when
- * the device, a quota or a file size limit is exhausted, else `IO_FAILED`. A DatasetError passes through.
+ * the device, a quota or a file size limit is exhausted, else `IO_FAILED`. Everything else (an error
+ * that has its code already, a programmer's error) passes through.
  */
-export function fileError(error: unknown, action: string, path: string): DatasetError {
-  if (error instanceof DatasetError) return error;
-  const errno = (error as { code?: unknown } | null)?.code;
-  if (errno === 'ENOSPC' || errno === 'EDQUOT' || errno === 'EFBIG') {
+export function fileError(error: unknown, action: string, path: string): Error {
+  if (isEngineError(error)) return error;
+  const cause = error instanceof Error ? error : new Error(String(error));
+  const { errno, code } = cause as { errno?: unknown; code?: unknown };
+  if (typeof errno !== 'number' || typeof code !== 'string') return cause;
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') {
     return new DatasetError(
       'DISK_FULL',
-      `${path} cannot be written (${action}): expected free space, got ${errno}; ` +
+      `${path} cannot be written (${action}): expected free space, got ${code}; ` +
         'free some space or choose another folder, what was finished before stays valid',
-      { retryable: true, details: { path, errno }, cause: error },
+      { retryable: true, details: { path, errno: code }, cause },
     );
   }
-  const retryable =
-    errno === 'EIO' || errno === 'ESTALE' || errno === 'EMFILE' || errno === 'EAGAIN';
-  const name = typeof errno === 'string' ? errno : 'an error';
   return new DatasetError(
     'IO_FAILED',
-    `${path} failed (${action}): expected success, got ${name} (${String((error as Error)?.message)}); ` +
+    `${path} failed (${action}): expected success, got ${code} (${cause.message}); ` +
       'check the path and its permissions',
-    { retryable, details: { path, errno: typeof errno === 'string' ? errno : null }, cause: error },
+    {
+      retryable: ['EIO', 'ESTALE', 'EMFILE', 'EAGAIN'].includes(code),
+      details: { path, errno: code },
+      cause,
+    },
   );
 }

@@ -1,5 +1,6 @@
 export { hash128, columnChecksum } from './checksum.ts';
 export { CRS84, crsOfProjJson, isGeographic, normaliseCrs, requireSameCrs } from './crs.ts';
+export { citiesDataset, loadCities, type CitiesOptions, type City } from './cities.ts';
 export { openDataset, type Dataset } from './dataset.ts';
 export { syncFolder, temporaryName, writeFileDurable, writeFileExclusive } from './durable.ts';
 export { DatasetError, fileError, type DatasetErrorCode } from './errors.ts';
@@ -23,6 +24,8 @@ export {
   type DatasetManifest,
   type Provenance,
 } from './format.ts';
+export { hilbertKey } from './hilbert.ts';
+export { inspectDataset, type Inspection, type TileProblem } from './inspect.ts';
 export {
   TILE_RECORD_BYTES,
   TileLedger,
@@ -31,6 +34,12 @@ export {
   runDigest,
   type TileRecord,
 } from './ledger.ts';
+export {
+  makeDataset,
+  type DatasetProgress,
+  type MakeOptions,
+  type OnProgress,
+} from './make-dataset.ts';
 export {
   createPartWriter,
   partFileName,

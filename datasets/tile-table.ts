@@ -14,6 +14,7 @@ import {
 import { ArrowFile, type BatchLayout } from './arrow-file.ts';
 import { ArrowFileWriter, type ArrayData, type WrittenFile } from './arrow-writer.ts';
 import { DatasetError } from './errors.ts';
+import type { TileStatistics } from './tile-values.ts';
 
 /** Facts of each tile, index by tile. */
 export interface TileTable {
@@ -109,6 +110,53 @@ export function emptyTable(tiles: number, columns: readonly string[]): TileTable
     invalid: new Uint32Array(tiles),
     checksums: new Map(columns.map((name) => [name, new Uint8Array(DIGEST_BYTES * tiles)])),
   };
+}
+
+/** A table that grows tile by tile, in about 100 bytes each. */
+export class TileTableBuilder {
+  readonly #columns: readonly string[];
+  #table: TileTable;
+  #tiles = 0;
+
+  constructor(columns: readonly string[]) {
+    this.#columns = columns;
+    this.#table = emptyTable(1024, columns);
+  }
+
+  get tiles(): number {
+    return this.#tiles;
+  }
+
+  push(file: number, batch: number, statistics: TileStatistics): void {
+    if (this.#tiles === this.#table.tiles) this.#table = this.#resized(2 * this.#tiles);
+    const table = this.#table;
+    const tile = this.#tiles;
+    table.file[tile] = file;
+    table.batch[tile] = batch;
+    table.rows[tile] = statistics.rows;
+    [table.minX[tile], table.minY[tile], table.maxX[tile], table.maxY[tile]] = statistics.bounds;
+    table.invalid[tile] = statistics.invalid;
+    this.#columns.forEach((name, index) => {
+      const digest = Buffer.from(statistics.checksums[index] ?? '', 'hex');
+      table.checksums.get(name)?.set(digest, DIGEST_BYTES * tile);
+    });
+    this.#tiles += 1;
+  }
+
+  build(): TileTable {
+    return this.#resized(this.#tiles);
+  }
+
+  #resized(tiles: number): TileTable {
+    const next = emptyTable(tiles, this.#columns);
+    const from = [...numericColumns(this.#table), ...this.#table.checksums.values()];
+    const to = [...numericColumns(next), ...next.checksums.values()];
+    to.forEach((target, index) => {
+      const source = from[index];
+      if (source !== undefined) target.set(source.subarray(0, target.length));
+    });
+    return next;
+  }
 }
 
 type Numbers = Uint16Array | Uint32Array | Float64Array;
