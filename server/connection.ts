@@ -1,0 +1,100 @@
+// Owns which Temporal service a command or worker talks to: a configured TEMPORAL_* profile wins; else
+// the embedded server, which is started on demand.
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { ConnectionOptions } from '@temporalio/client';
+import type { NativeConnectionOptions } from '@temporalio/worker';
+import { ServerError } from './errors.ts';
+import { homePaths, type Environment } from './home-paths.ts';
+import { NAMESPACE, registerSearchAttributes } from './namespace.ts';
+import { LOOPBACK } from './ports.ts';
+import type { Report } from './resolve-binary.ts';
+import { startServer } from './start.ts';
+import { serverStatus } from './stop.ts';
+
+export interface ConnectionSettings {
+  readonly kind: 'profile' | 'embedded';
+  readonly address: string;
+  readonly namespace: string;
+  /** For `Connection.connect` and `NativeConnection.connect` alike. */
+  readonly connectionOptions: ConnectionOptions & NativeConnectionOptions;
+  /** Whether a run may write its search attributes there. */
+  readonly searchAttributes: boolean;
+}
+
+export interface ConnectionRequest {
+  /** Whether to start the embedded server when nothing else is configured and it is not running. */
+  readonly startEmbedded: boolean;
+  readonly report: Report;
+  readonly environment?: Environment;
+  readonly tieToParent?: boolean;
+}
+
+/**
+ * Settles where to connect to.
+ *
+ * @throws {ServerError} `SERVER_PROFILE_INVALID`, `SERVER_NOT_RUNNING`, and what startServer throws
+ */
+export async function connectionSettings(request: ConnectionRequest): Promise<ConnectionSettings> {
+  const environment = request.environment ?? process.env;
+  const profile = configuredProfile(environment);
+  if (profile !== null) {
+    const { connectionOptions, namespace } = profile;
+    const { report } = request;
+    const searchAttributes = await registerSearchAttributes(connectionOptions, namespace, report);
+    return { ...profile, searchAttributes };
+  }
+  const paths = homePaths(environment);
+  const { report, startEmbedded, tieToParent } = request;
+  if (startEmbedded) {
+    const server = await startServer({ report, paths, tieToParent: tieToParent ?? false });
+    return embedded(server.address);
+  }
+  const status = await serverStatus(paths);
+  if (status.state === 'serving') return embedded(status.address);
+  throw new ServerError(
+    'SERVER_NOT_RUNNING',
+    `no Temporal service to talk to: expected TEMPORAL_ADDRESS or an embedded server on ${LOOPBACK}:${paths.port}, got ${status.state}; run "tileloom server start"`,
+  );
+}
+
+function embedded(address: string): ConnectionSettings {
+  return {
+    kind: 'embedded',
+    address,
+    namespace: NAMESPACE,
+    connectionOptions: { address },
+    searchAttributes: true,
+  };
+}
+
+/** The profile that TEMPORAL_* variables or the Temporal config file give; null without an address. */
+function configuredProfile(
+  environment: Environment,
+): Omit<ConnectionSettings, 'searchAttributes'> | null {
+  const variables = Object.fromEntries(
+    Object.entries(environment).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined,
+    ),
+  );
+  try {
+    const { connectionOptions, namespace } = loadClientConnectConfig({
+      overrideEnvVars: variables,
+    });
+    const { address } = connectionOptions;
+    if (address === undefined) return null;
+    const options = connectionOptions as ConnectionSettings['connectionOptions'];
+    return {
+      kind: 'profile',
+      address,
+      namespace: namespace ?? NAMESPACE,
+      connectionOptions: options,
+    };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ServerError(
+      'SERVER_PROFILE_INVALID',
+      `Temporal profile cannot be read: expected TEMPORAL_* variables or a config file, got ${reason}; correct or unset them`,
+      { cause: error },
+    );
+  }
+}

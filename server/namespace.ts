@@ -1,0 +1,82 @@
+// Owns what a namespace must have before runs start: retention, and the search attributes of a run.
+import { Connection, type ConnectionOptions } from '@temporalio/client';
+import type { Report } from './resolve-binary.ts';
+
+export const NAMESPACE = 'default';
+export const RETENTION_DAYS = 30;
+
+/** Names of Keyword attributes; the workflows write them. */
+const SEARCH_ATTRIBUTES = ['TileloomPipeline', 'TileloomPhase'] as const;
+const KEYWORD = 2;
+const SERVING = 1;
+
+/** Tells whether the service answers and its namespace is there. */
+export async function isServing(options: ConnectionOptions, namespace: string): Promise<boolean> {
+  try {
+    return await withConnection({ ...options, connectTimeout: 2_000 }, async (connection) => {
+      const service = 'temporal.api.workflowservice.v1.WorkflowService';
+      const health = await connection.healthService.check({ service });
+      await connection.workflowService.describeNamespace({ namespace });
+      return health.status === SERVING;
+    });
+  } catch {
+    return false;
+  }
+}
+
+/** Sets the retention of closed runs: the dev server's own is a day. */
+export async function setRetention(
+  options: ConnectionOptions,
+  namespace: string,
+  days: number,
+): Promise<void> {
+  await withConnection(options, (connection) =>
+    connection.workflowService.updateNamespace({
+      namespace,
+      config: { workflowExecutionRetentionTtl: { seconds: days * 86_400 } as never },
+    }),
+  );
+}
+
+/**
+ * Registers a run's search attributes where they are missing.
+ *
+ * @returns whether they can be used; false where this client may not add them, or where they exist with
+ *   another type
+ */
+export async function registerSearchAttributes(
+  options: ConnectionOptions,
+  namespace: string,
+  report: Report,
+): Promise<boolean> {
+  try {
+    return await withConnection(options, async (connection) => {
+      const known = await connection.operatorService.listSearchAttributes({ namespace });
+      const custom = known.customAttributes ?? {};
+      const missing = SEARCH_ATTRIBUTES.filter((name) => custom[name] === undefined);
+      if (missing.length > 0) {
+        await connection.operatorService.addSearchAttributes({
+          namespace,
+          searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+        });
+      }
+      return SEARCH_ATTRIBUTES.every((name) => (custom[name] ?? KEYWORD) === KEYWORD);
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    report({ step: 'serving', message: `search attributes are left out: ${reason}` });
+    return false;
+  }
+}
+
+async function withConnection<Result>(
+  options: ConnectionOptions,
+  use: (connection: Connection) => Promise<Result>,
+): Promise<Result> {
+  const connection = await Connection.connect(options);
+  try {
+    return await use(connection);
+  } finally {
+    await connection.close();
+  }
+}
