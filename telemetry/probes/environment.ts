@@ -22,7 +22,7 @@ export const MACHINE: ProbeEnvironment = Object.freeze({
       return null;
     }
   },
-  exists: (path) => existsSync(path),
+  exists: (path: string): boolean => existsSync(path),
   nowMs: () => Date.now(),
   parallelism: () => availableParallelism(),
   memoryBytes: () => totalmem(),
