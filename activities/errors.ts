@@ -33,8 +33,12 @@ export function toFailure(error: unknown): unknown {
     const executor = error instanceof ExecutorError ? error : null;
     const details: FailureDetails = {
       code: error.code,
-      tile: executor?.tile ?? (typeof error.details['tile'] === 'number' ? error.details['tile'] : null),
-      input: executor?.input ?? (typeof error.details['file'] === 'string' ? error.details['file'] : null),
+      tile:
+        executor?.tile ??
+        (typeof error.details['tile'] === 'number' ? error.details['tile'] : null),
+      input:
+        executor?.input ??
+        (typeof error.details['file'] === 'string' ? error.details['file'] : null),
       fingerprint: fingerprintOf(error.code, error.message),
     };
     return ApplicationFailure.create({

@@ -45,7 +45,11 @@ async function execute(
   }, HEARTBEAT_MS);
   try {
     const job = jobOf(order, activityInfo().activityId);
-    const result = await device.executor.run(job, (next) => (progress = next), cancellationSignal());
+    const result = await device.executor.run(
+      job,
+      (next) => (progress = next),
+      cancellationSignal(),
+    );
     const { file, sha256, bytes, rows, ...rest } = result;
     const part = { file, sha256, bytes, rows, firstTile: order.firstTile, endTile: order.endTile };
     return { part, deviceClass: device.deviceClass, ...rest };

@@ -7,6 +7,7 @@ import { canonicalJson } from '../core/index.ts';
 import {
   claimSink,
   openDataset,
+  prepareLayer,
   requireSameCrs,
   resolveUnderRoots,
   writeFileDurable,
@@ -26,7 +27,6 @@ import type {
 } from '../workflows/activity-contract.ts';
 import { ActivityError } from './activity-error.ts';
 import { writeContext } from './context.ts';
-import { prepareLayerOnThread } from './layer-thread.ts';
 
 export interface PrepareDependencies {
   readonly registry: Registry;
@@ -49,9 +49,10 @@ export async function prepareRun(
   const dataset = await openDataset(datasetPath);
   const measures = measuredColumns(aggregate);
   checkDataset(dataset, spec, measures);
-  const layer = await prepareLayerOnThread({
-    spec: layerSpec,
-    options: { path: layerPath, cacheDir, sourceCrs: spec.source.crs },
+  const layer = await prepareLayer(layerSpec, {
+    path: layerPath,
+    cacheDir,
+    sourceCrs: spec.source.crs,
   });
   const sink = await claimSink(sinkPath, runId);
   const geometryPath = await keepGeometry(layer, sink);
@@ -133,7 +134,10 @@ async function keepRecipes(sink: SinkPaths, registry: Registry, spec: PipelineSp
   const policy = policyById(spec.plan.policy);
   const { digest } = policy;
   await Promise.all([
-    writeFileDurable(join(sink.records, `registry-${registry.digest}.json`), canonicalJson(registry)),
+    writeFileDurable(
+      join(sink.records, `registry-${registry.digest}.json`),
+      canonicalJson(registry),
+    ),
     writeFileDurable(join(sink.records, `policy-${digest}.json`), canonicalJson(policy)),
     writeFileDurable(join(sink.records, 'spec.json'), canonicalJson(spec)),
   ]);

@@ -50,7 +50,9 @@ export async function publishRun(
   const ledger = await readLedger(context, request);
   const aggregate = encodePartials(ledger.partials);
   const runDigest = ledger.records.digest(aggregate);
-  const results = context.aggregate ? await writeResults(context, request.spec, ledger.partials) : [];
+  const results = context.aggregate
+    ? await writeResults(context, request.spec, ledger.partials)
+    : [];
   const parked = ledger.members.flatMap((segment) => segment.parked);
   const { rows, hits, outside, invalid } = ledger.partials;
   const counts = { tiles: request.tiles, rows, hits, outside, invalid };
@@ -128,7 +130,9 @@ async function writeResults(
   });
   const picture = await writeChoropleth({
     geometryPath: context.geometry.path,
-    values: Float64Array.from(rows, (row) => (row.count === 0 ? Number.NaN : (row.values[0] ?? Number.NaN))),
+    values: Float64Array.from(rows, (row) =>
+      row.count === 0 ? Number.NaN : (row.values[0] ?? Number.NaN),
+    ),
     title: `${spec.name}: ${measures[0] === undefined ? 'count' : nameOf(measures[0])}`,
     path: join(context.sinkPath, 'map.svg'),
   });

@@ -46,7 +46,10 @@ interface Child {
 }
 
 const ENTRY = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? '../dist/executor/main.js' : './main.js', import.meta.url),
+  new URL(
+    import.meta.url.endsWith('.ts') ? '../dist/executor/main.js' : './main.js',
+    import.meta.url,
+  ),
 );
 
 /** Environment of the child: the libuv pool is sized for kernels in flight plus file system work. */

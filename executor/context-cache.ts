@@ -82,10 +82,7 @@ export class ContextCache {
     if (needsIndex) {
       await mkdir(this.#cacheDir, { recursive: true });
       const image = this.#kernels.image.slice(0, 12);
-      indexPath = join(
-        this.#cacheDir,
-        `${geometry.sha256}-${boundary}-${overlap}-${image}.tlidx`,
-      );
+      indexPath = join(this.#cacheDir, `${geometry.sha256}-${boundary}-${overlap}-${image}.tlidx`);
       const build = { geometryPath: geometry.path, indexPath, boundary, overlap };
       const maxBytes = Math.floor(memoryBytesMax / 2);
       if (!existsSync(indexPath)) await this.#kernels.buildIndex({ ...build, maxBytes });

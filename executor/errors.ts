@@ -25,7 +25,10 @@ export class ExecutorError extends EngineError<ExecutorErrorCode> {
     type: ChunkFailure['type'] | 'RESIDENCY_LOST',
     code: ExecutorErrorCode,
     message: string,
-    options: EngineErrorOptions & { readonly tile?: number | null; readonly input?: string | null } = {},
+    options: EngineErrorOptions & {
+      readonly tile?: number | null;
+      readonly input?: string | null;
+    } = {},
   ) {
     super(code, message, options);
     this.name = 'ExecutorError';

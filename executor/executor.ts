@@ -41,7 +41,11 @@ export class Executor {
     const { send } = this.#parts;
     this.#runs.set(job.jobId, null);
     try {
-      this.#progress(job, { stage: 'loading', tilesDone: 0, tilesTotal: job.endTile - job.firstTile });
+      this.#progress(job, {
+        stage: 'loading',
+        tilesDone: 0,
+        tilesTotal: job.endTile - job.firstTile,
+      });
       const loaded = await this.#contexts.load(job.contextPath, job.contextDigest);
       if (!this.#runs.has(job.jobId)) throw cancelled();
       const run = this.#createRun(job, loaded);
@@ -108,7 +112,8 @@ export class Executor {
   }
 
   #progress(job: ChunkJob, progress: ChunkProgress): void {
-    if (progress.stage === 'running' && this.#reported.get(job.jobId) === progress.tilesDone) return;
+    if (progress.stage === 'running' && this.#reported.get(job.jobId) === progress.tilesDone)
+      return;
     this.#reported.set(job.jobId, progress.tilesDone);
     this.#parts.send({ kind: 'progress', jobId: job.jobId, progress });
   }
@@ -158,7 +163,8 @@ function failureOf(error: unknown): ChunkFailure {
     return { type: TYPES[code] ?? 'REFUSED', code, message, tile, input };
   }
   const { code, message, path } = error as NodeJS.ErrnoException;
-  const type = code === 'ENOSPC' ? 'DISK_FULL' : code === undefined ? 'KERNEL_FAULT' : 'INPUT_UNAVAILABLE';
+  const type =
+    code === 'ENOSPC' ? 'DISK_FULL' : code === undefined ? 'KERNEL_FAULT' : 'INPUT_UNAVAILABLE';
   return {
     type,
     code: code ?? 'EXECUTOR_FAILED',

@@ -73,7 +73,15 @@ export class JobRun {
     const chunk = this.#parts.openChunk(layer);
     this.#chunk = chunk;
     const file = partFileName(job.shard, job.firstTile, job.endTile, job.token);
-    const totals: Totals = { rows: 0, hits: 0, outside: 0, invalid: 0, read: 0, kernel: 0, write: 0 };
+    const totals: Totals = {
+      rows: 0,
+      hits: 0,
+      outside: 0,
+      invalid: 0,
+      read: 0,
+      kernel: 0,
+      write: 0,
+    };
     const workStarted = performance.now();
     try {
       const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {

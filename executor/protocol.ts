@@ -8,7 +8,11 @@ export interface RunContext {
   readonly datasetPath: string;
   /** SHA-256 of dataset.json; a changed dataset is refused. */
   readonly datasetDigest: string;
-  readonly columns: { readonly x: string; readonly y: string; readonly measures: readonly string[] };
+  readonly columns: {
+    readonly x: string;
+    readonly y: string;
+    readonly measures: readonly string[];
+  };
   readonly geometry: { readonly path: string; readonly sha256: string };
   readonly boundary: 'half-open' | 'covers' | 'contains';
   readonly overlap: 'first' | 'all' | 'error';

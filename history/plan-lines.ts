@@ -47,9 +47,11 @@ export interface HistoryEvent {
     readonly activityType?: { readonly name?: string | null } | null;
     readonly input?: PayloadList | null;
   } | null;
-  readonly activityTaskCompletedEventAttributes?: Closing & {
-    readonly result?: PayloadList | null;
-  } | null;
+  readonly activityTaskCompletedEventAttributes?:
+    | (Closing & {
+        readonly result?: PayloadList | null;
+      })
+    | null;
   readonly activityTaskFailedEventAttributes?: Closing | null;
   readonly activityTaskTimedOutEventAttributes?: Closing | null;
   readonly activityTaskCanceledEventAttributes?: Closing | null;
@@ -139,7 +141,12 @@ export class LineReader {
       failure,
     };
     return scheduled.kind === 'plan'
-      ? { ...base, kind: 'plan', call: scheduled.input as PlanCall, answer: answer as PlanAnswer | null }
+      ? {
+          ...base,
+          kind: 'plan',
+          call: scheduled.input as PlanCall,
+          answer: answer as PlanAnswer | null,
+        }
       : {
           ...base,
           kind: 'execute',
@@ -166,6 +173,7 @@ function failureOf(event: HistoryEvent): { type: string; message: string } {
   const wire =
     event.activityTaskFailedEventAttributes?.failure ??
     event.activityTaskTimedOutEventAttributes?.failure;
-  const type = wire?.applicationFailureInfo?.type ?? (wire?.timeoutFailureInfo ? 'TIMEOUT' : 'FAILED');
+  const type =
+    wire?.applicationFailureInfo?.type ?? (wire?.timeoutFailureInfo ? 'TIMEOUT' : 'FAILED');
   return { type, message: wire?.message ?? '' };
 }

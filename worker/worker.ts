@@ -3,7 +3,6 @@
 // The process polls five queues: workflows, io (prepare, seal, publish), the pool (claimHost; its slot
 // supplier waits while the host has no free lease), its own host queue (plan) and one per device
 // (execute). It holds no native code; kernels run in the executor children.
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -17,9 +16,9 @@ import {
 } from '../activities/index.ts';
 import { ExecutorClient } from '../executor/index.ts';
 import { homePaths, type ConnectionSettings } from '../server/index.ts';
+import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
 import { QUEUES } from '../workflows/activity-contract.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
-import { hostSnapshot } from './host-snapshot.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';
 import { createLogger } from './logging.ts';
@@ -64,10 +63,10 @@ const DRAIN_MS_MAX = 120_000;
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const log = createLogger(options.logLevel ?? 'info');
   const paths = homePaths();
-  const identity = takeHostIdentity(paths.hosts, options.hostId);
+  const identity = await takeHostIdentity(paths.hosts, options.hostId);
   try {
     const registry = await loadRegistry(options.externalRegistry);
-    const threads = options.threads ?? cpus().length;
+    const threads = options.threads ?? availableCores();
     const executor = new ExecutorClient({
       deviceId: 'cpu',
       threads,
@@ -84,7 +83,22 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
       ttlMs: LEASE_TTL_MS,
       now: () => Date.now(),
     });
-    const parts: WorkerParts = { options, identity, executor, leases, registry, log, threads };
+    const probe = createHostProbe({
+      host: identity.hostId,
+      bootId: identity.bootId,
+      coresMax: threads,
+      cpuState: () => ({ slotsBusy: executor.jobsInFlight, slots: 1, quarantine: null }),
+    });
+    const parts: WorkerParts = {
+      options,
+      identity,
+      executor,
+      leases,
+      registry,
+      log,
+      threads,
+      probe,
+    };
     return await connectWorkers(parts);
   } catch (error) {
     identity.release();
@@ -100,6 +114,12 @@ interface WorkerParts {
   readonly registry: Awaited<ReturnType<typeof loadRegistry>>;
   readonly log: Logger;
   readonly threads: number;
+  readonly probe: HostProbe;
+}
+
+/** Cores this process may use: control group quota and affinity included. */
+function availableCores(): number {
+  return createHostProbe({ host: '' }).read().cores;
 }
 
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
@@ -149,9 +169,8 @@ async function createWorkers(
   client: Client,
   inFlight: InFlight,
 ): Promise<readonly Worker[]> {
-  const { options, identity, executor, leases, registry } = parts;
+  const { options, identity, executor, leases, registry, probe } = parts;
   const host = identity.hostId;
-  const snapshot = hostSnapshot({ identity, executor, threads: parts.threads });
   const leaseBook = leases.book();
   const poolActivities = createPoolActivities({
     leases: leaseBook,
@@ -197,13 +216,16 @@ async function createWorkers(
     }),
     activityWorker(
       QUEUES.host(host),
-      { ...createHostActivities({ registry, leases: leaseBook, snapshot }), ...poolActivities },
+      {
+        ...createHostActivities({ registry, leases: leaseBook, snapshot: probe.read }),
+        ...poolActivities,
+      },
       leases.capacity * 2 + 2,
     ),
     activityWorker(
       QUEUES.device(host, 'cpu'),
       createDeviceActivities({
-        device: { deviceId: 'cpu', deviceClass: snapshot.deviceClass, executor },
+        device: { deviceId: 'cpu', deviceClass: probe.deviceClass, executor },
         leases: leaseBook,
       }),
       leases.capacity * 2 + 2,
