@@ -1,5 +1,5 @@
 // Bundles the workflows into dist/workflow-bundle.js, once per build: workers load the file and need no
-// bundler. The output depends on the sources and on the SDK's version alone; it has no source map.
+// bundler. The output depends on the sources and on the SDK's version alone.
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,10 +18,15 @@ const logger = {
   error: console.error,
 };
 
+// The SDK needs a source map; without sources and with relative names it holds no path of this machine.
 const { code } = await bundleWorkflowCode({
   workflowsPath,
   logger,
-  webpackConfigHook: (config) => ({ ...config, devtool: false, mode: 'production' }),
+  webpackConfigHook: (config) => ({
+    ...config,
+    devtool: 'inline-nosources-source-map',
+    output: { ...config.output, devtoolModuleFilenameTemplate: '[resource-path]' },
+  }),
 });
 const forbidden = ['koffi', 'node:fs', 'node:child_process', 'apache-arrow'];
 const found = forbidden.filter((name) => code.includes(`require("${name}")`));

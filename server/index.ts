@@ -4,6 +4,7 @@ export {
   type ConnectionSettings,
 } from './connection.ts';
 export { ServerError, type ServerErrorCode } from './errors.ts';
+export { takeLock, type FileLock } from './file-lock.ts';
 export { TEMPORAL_CLI_VERSION, homePaths, type Environment, type HomePaths } from './home-paths.ts';
 export { RETENTION_DAYS, isServing, registerSearchAttributes } from './namespace.ts';
 export { isPortFree, portOwner } from './ports.ts';

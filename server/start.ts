@@ -64,7 +64,8 @@ export async function startServer(options: StartServerOptions): Promise<RunningS
   });
   try {
     const running = readRecord(files);
-    if (running !== null) return await found(running, files, report);
+    const there = running === null ? null : await found(running, files, report);
+    if (there !== null) return there;
     const binary = await resolveTemporalBinary({ report, paths });
     await requireFreePorts(paths);
     const record = launch(binary, paths, files);
@@ -94,16 +95,17 @@ function describe(
   return { address, namespace: NAMESPACE, pid, port, uiPort, database, log, alreadyRunning };
 }
 
-/** A recorded server that lives may still be on its way up, or on its way down. */
+/** Waits for a recorded server that is on its way up; null when it was on its way down. */
 async function found(
   record: ServerRecord,
   files: ServerFiles,
   report: Report,
-): Promise<RunningServer> {
+): Promise<RunningServer | null> {
   const address = `${LOOPBACK}:${record.port}`;
   const deadline = performance.now() + SERVING_MS_MAX;
   while (!(await isServing({ address }, NAMESPACE))) {
-    if (!isAlive(record) || performance.now() > deadline) {
+    if (!isAlive(record)) return null;
+    if (performance.now() > deadline) {
       throw new ServerError(
         'SERVER_NOT_SERVING',
         `Temporal server (process ${record.pid}) does not serve on ${address}: expected SERVING within ${SERVING_MS_MAX / 1000} s; run "tileloom server stop" and look at ${files.log}`,
