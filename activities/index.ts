@@ -4,3 +4,4 @@ export { createDeviceActivities, type DeviceSlot, type ExecuteDependencies } fro
 export { createIoActivities, type IoDependencies } from './io.ts';
 export type { LeaseBook, LeaseHold } from './leases.ts';
 export { createHostActivities, type PlanDependencies } from './plan.ts';
+export { measuredColumns, workTemplate } from './prepare.ts';

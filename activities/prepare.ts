@@ -100,7 +100,8 @@ function layerOf(spec: PipelineSpec, name: string): LayerSpec {
   );
 }
 
-function measuredColumns(aggregate: AggregateStep | undefined): readonly string[] {
+/** The columns that an aggregate measures, ascending, each once. */
+export function measuredColumns(aggregate: AggregateStep | undefined): readonly string[] {
   const columns = (aggregate?.measures ?? []).flatMap((measure) =>
     measure.kind === 'count' ? [] : [measure.column],
   );
@@ -152,7 +153,8 @@ export function cutShards(tiles: number, wanted: number): TileInterval[] {
   }));
 }
 
-function workTemplate(
+/** The work of a run as the planner sees it; `plan explain` describes the same work. */
+export function workTemplate(
   spec: PipelineSpec,
   dataset: Dataset,
   layer: PreparedLayer,

@@ -29,4 +29,3 @@ export {
 } from './parse.ts';
 export { absolutiseSpec, type JoinPaths } from './paths.ts';
 export { parseSize } from './size.ts';
-export { nearestWord } from './suggest.ts';

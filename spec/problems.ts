@@ -1,8 +1,8 @@
 // Owns the translation of zod issues into problems: expected, got, and the nearest known word.
 import type { z } from 'zod';
+import { nearestName } from '../registry/index.ts';
 import { problemAt, renderPath, type SpecDocument, type SpecPath } from './document.ts';
 import type { SpecProblem } from './errors.ts';
-import { nearestWord } from './suggest.ts';
 
 type Issue = z.core.$ZodIssue;
 
@@ -70,7 +70,7 @@ function problemsOfIssue(document: SpecDocument, issue: Issue, path: SpecPath): 
 function unknownKey(document: SpecDocument, path: SpecPath): SpecProblem {
   const key = String(path.at(-1));
   const known = KNOWN_KEYS[placeOf(path.slice(0, -1))] ?? [];
-  const suggestion = nearestWord(key, known);
+  const suggestion = nearestName(key, known);
   const parent = renderPath(path.slice(0, -1));
   const where = parent === '' ? 'the pipeline' : parent;
   return problemAt(document, document.rangeOf(path, 'key'), {
@@ -121,7 +121,7 @@ function badValue(
   if (value === undefined) {
     return wrongType(document, path, value, expected);
   }
-  const suggestion = typeof value === 'string' ? nearestWord(value, values) : null;
+  const suggestion = typeof value === 'string' ? nearestName(value, values) : null;
   const facts = sentence(path, 'has an unknown value', expected, quoted(value));
   return problemAt(document, document.rangeOf(path, 'value'), {
     code: 'SPEC_BAD_VALUE',
@@ -172,7 +172,7 @@ function unionProblems(
   const words = issue.errors.flatMap((branch) =>
     branch.flatMap((inner) => (inner.code === 'invalid_value' ? inner.values.map(String) : [])),
   );
-  const suggestion = typeof value === 'string' ? nearestWord(value, words) : null;
+  const suggestion = typeof value === 'string' ? nearestName(value, words) : null;
   const facts = sentence(
     path,
     'has a value that cannot be used',

@@ -1,9 +1,9 @@
 // Owns the rules that join several places of a spec. They read the raw value leniently, so that they
 // also speak when the shape is wrong elsewhere: every problem is reported at once.
+import { nearestName } from '../registry/index.ts';
 import { problemAt, type ProblemFacts, type SpecDocument, type SpecPath } from './document.ts';
 import type { SpecProblem } from './errors.ts';
 import { quoted, valueAt } from './problems.ts';
-import { nearestWord } from './suggest.ts';
 
 const LONGITUDE_LATITUDE = ['OGC:CRS84', 'EPSG:4326'];
 
@@ -82,7 +82,7 @@ function checkAssign(reporter: Reporter, step: unknown, index: number): void {
     return;
   }
   const known = Object.keys(layers);
-  const suggestion = nearestWord(layer, known);
+  const suggestion = nearestName(layer, known);
   report(reporter, 'value', {
     code: 'SPEC_UNKNOWN_LAYER',
     path: ['steps', index, 'assign', 'layer'],

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SpecError, nearestWord, parseSize, parseSpec, specJsonSchema } from '../../spec/index.ts';
+import { SpecError, parseSize, parseSpec, specJsonSchema } from '../../spec/index.ts';
 import { EXAMPLE, MINIMAL } from './fixtures.ts';
 
 /** Asserts that a text is either a spec or a SpecError whose problems all have code and position. */
@@ -108,15 +108,6 @@ describe('parseSize', () => {
       expect(parseSize(text)).toBeNull();
     },
   );
-});
-
-describe('nearestWord', () => {
-  test('finds a word with swapped letters and ignores strangers', () => {
-    expect(nearestWord('memroy', ['memory', 'lanes'])).toBe('memory');
-    expect(nearestWord('Lanes', ['memory', 'lanes'])).toBe('lanes');
-    expect(nearestWord('quux', ['memory', 'lanes'])).toBeNull();
-    expect(nearestWord('', ['a'])).toBeNull();
-  });
 });
 
 describe('specJsonSchema', () => {

@@ -1,0 +1,111 @@
+// Owns `tileloom variant`: the registry, and the proof that variants agree with exact arithmetic.
+import type { Command } from 'commander';
+import { REGISTRY, nearestName, type VariantSpec } from '../../registry/index.ts';
+import { addGroup, addLeaf, type ProgramContext } from '../command.ts';
+import { CliError } from '../errors.ts';
+import { formatBytes, formatFacts, formatShort, formatTable } from '../format.ts';
+
+/** Adds the group. */
+export function addVariantCommands(program: Command, context: ProgramContext): void {
+  const group = addGroup(program, 'variant', 'See and prove the kernel variants.');
+  addLeaf(group, context, {
+    name: 'list',
+    summary: 'List every variant that a planner may choose.',
+    examples: ['tileloom variant list', 'tileloom variant list -o json'],
+    run: ({ output }) => {
+      const variants = allVariants();
+      const names = {
+        schema: 'tileloom.cli.variant-list/1',
+        itemSchema: 'tileloom.cli.variant-list-item/1',
+        key: 'variants',
+      };
+      output.list(names, variants, () =>
+        [
+          formatTable(
+            ['variant', 'runtime', 'class', 'ISA', 'rows/s random', 'rows/s ordered', 'what it is'],
+            variants.map((variant) => [
+              variant.id,
+              variant.runtime,
+              variant.numericClass,
+              variant.isa.join(' '),
+              formatShort(variant.throughput.rowsPerSecondRandom),
+              formatShort(variant.throughput.rowsPerSecondOrdered),
+              variant.summary,
+            ]),
+          ),
+          `registry version ${String(REGISTRY.version)}, digest ${REGISTRY.digest}`,
+        ].join('\n\n'),
+      );
+      return undefined;
+    },
+  });
+  addLeaf(group, context, {
+    name: 'show',
+    summary: 'Show all that the registry declares of one variant.',
+    args: [['<variant>', 'id, such as assign/grid-avx2@1']],
+    examples: ['tileloom variant show assign/grid-avx2@1'],
+    run: ({ output }, [id = '']) => {
+      const variant = requireVariant(id);
+      output.document('tileloom.cli.variant-show/1', { variant }, () => renderVariant(variant));
+      return undefined;
+    },
+  });
+}
+
+function allVariants(): readonly VariantSpec[] {
+  return REGISTRY.operations.flatMap((operation) => operation.variants);
+}
+
+function requireVariant(id: string): VariantSpec {
+  const variants = allVariants();
+  const found = variants.find((variant) => variant.id === id);
+  if (found !== undefined) {
+    return found;
+  }
+  const near = nearestName(
+    id,
+    variants.map((variant) => variant.id),
+  );
+  throw new CliError(
+    'CLI_USAGE',
+    `variant ${id} is unknown: expected one of variant list, got ${JSON.stringify(id)}` +
+      (near === null ? '; see tileloom variant list' : `; did you mean ${near}?`),
+  );
+}
+
+function renderVariant(variant: VariantSpec): string {
+  const { throughput, memory } = variant;
+  return [
+    variant.summary,
+    '',
+    formatFacts([
+      ['variant', variant.id],
+      ['runtime', variant.runtime],
+      ['numeric class', variant.numericClass],
+      ['kernel class', variant.kernelClass],
+      ['precision', variant.precisionModes.join(', ')],
+      ['boundary rules', variant.boundaries.join(', ')],
+      ['overlap rules', variant.overlaps.join(', ')],
+      ['families', variant.geometryFamilies.join(', ')],
+      [
+        'needs',
+        [variant.isa.join(' '), variant.needsIndex ? 'grid index' : 'raw edges'].join(' ').trim(),
+      ],
+      [
+        'rows of a chunk',
+        `${String(variant.minRows ?? 'any')} to ${String(variant.maxRows ?? 'any')}`,
+      ],
+      [
+        'declared speed',
+        `${formatShort(throughput.rowsPerSecondRandom)} rows/s random, ` +
+          `${formatShort(throughput.rowsPerSecondOrdered)} ordered, a core or device`,
+      ],
+      [
+        'declared memory',
+        `${formatBytes(memory.fixedBytes)} + ${String(memory.bytesPerRow)} B a row + index × ${String(memory.indexFactor)}`,
+      ],
+      ['symbol', `${variant.symbol} in ${variant.library}`],
+      ['sources', variant.sourceDigest],
+    ]),
+  ].join('\n');
+}

@@ -1,0 +1,54 @@
+// Owns exit codes: the one table from what happened to what the shell sees (docs/cli.md).
+import { CommanderError } from 'commander';
+import { isEngineError } from '../core/index.ts';
+
+export const EXIT = {
+  ok: 0,
+  unexpected: 1,
+  usage: 2,
+  runFailed: 3,
+  unreachable: 4,
+  parked: 5,
+  waitTimedOut: 6,
+  conflict: 7,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+const BY_CODE: Readonly<Record<string, ExitCode>> = {
+  SPEC_INVALID: EXIT.usage,
+  CLI_USAGE: EXIT.usage,
+  CLI_FILE_UNREADABLE: EXIT.usage,
+  CLI_PATH_MISSING: EXIT.usage,
+  CLI_RUN_UNKNOWN: EXIT.usage,
+  CLI_CHUNK_UNKNOWN: EXIT.usage,
+  CLI_FILE_EXISTS: EXIT.conflict,
+  CLI_RUN_EXISTS: EXIT.conflict,
+  CLI_RUN_OPEN: EXIT.conflict,
+  CLI_SINK_CLAIMED: EXIT.conflict,
+  CLI_RUN_FAILED: EXIT.runFailed,
+  CLI_NO_PLAN: EXIT.runFailed,
+  CLI_SERVER_UNREACHABLE: EXIT.unreachable,
+  CLI_NO_WORKER: EXIT.unreachable,
+};
+
+/** Errors of other rooms by class: a bad dataset or layer named on the command line is usage. */
+const BY_CLASS: Readonly<Record<string, ExitCode>> = {
+  DatasetError: EXIT.usage,
+  LayerError: EXIT.usage,
+  RegistryError: EXIT.usage,
+  PlannerError: EXIT.usage,
+  ServerError: EXIT.unreachable,
+};
+
+/** Maps an error to the exit code of the process. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof CommanderError) {
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  if (isEngineError(error)) {
+    return BY_CODE[error.code] ?? BY_CLASS[error.name] ?? EXIT.unexpected;
+  }
+  return EXIT.unexpected;
+}

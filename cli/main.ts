@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+// Owns the way from a command line to an exit code.
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { CommanderError } from 'commander';
+import { EXIT, exitCodeOf } from './exit.ts';
+import { processIo, type CommandIo } from './io.ts';
+import type { OutputFormat } from './output.ts';
+import { createProgram } from './program.ts';
+import { renderError } from './render-error.ts';
+
+/** Runs one command line (without node and script) and returns the exit code; it never throws. */
+export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
+  const exit = { code: 0 };
+  try {
+    await createProgram({ io, exit }).parseAsync([...argv], { from: 'user' });
+    return exit.code;
+  } catch (error) {
+    if (isHelp(error)) {
+      return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    }
+    const verbose = argv.includes('--verbose');
+    io.stderr(`${renderError(error, { format: askedFormat(argv), verbose })}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Help and version throw, too; they have already written what they had to say. */
+function isHelp(error: unknown): error is CommanderError {
+  return (
+    error instanceof CommanderError &&
+    ['commander.help', 'commander.helpDisplayed', 'commander.version'].includes(error.code)
+  );
+}
+
+/** The output format of a line that may not even parse. */
+function askedFormat(argv: readonly string[]): OutputFormat {
+  const at = argv.findIndex((word) => word === '-o' || word === '--output');
+  const word = at >= 0 ? argv[at + 1] : argv.find((one) => one.startsWith('--output='))?.slice(9);
+  return word === 'json' || word === 'jsonl' ? word : 'text';
+}
+
+const script = process.argv[1];
+if (script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main(process.argv.slice(2), processIo());
+}

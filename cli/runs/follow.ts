@@ -1,0 +1,85 @@
+// Owns following a run until it ends, a time is up or Ctrl-C detaches: progress on stderr, in jsonl a
+// status line on stdout per change. The run itself does not notice.
+import { exitCodeOf } from '../exit.ts';
+import { EXIT, type ExitCode } from '../exit.ts';
+import type { CommandIo } from '../io.ts';
+import { createProgress } from '../progress.ts';
+import { currentPlan } from './render-status.ts';
+import type { RunReport } from './status.ts';
+
+export interface FollowOptions {
+  readonly io: CommandIo;
+  readonly label: string;
+  readonly signal: AbortSignal;
+  readonly read: () => Promise<RunReport>;
+  readonly timeoutMs?: number | undefined;
+  readonly quiet?: boolean | undefined;
+  readonly onReport?: ((report: RunReport) => void) | undefined;
+}
+
+export interface Followed {
+  readonly report: RunReport | null;
+  readonly end: 'closed' | 'detached' | 'timed-out';
+}
+
+const POLL_MS = 500;
+const SILENCE_MS_MAX = 60_000;
+
+/** Follows a run; errors of the connection are ridden out for a minute. */
+export async function followRun(options: FollowOptions): Promise<Followed> {
+  const { io, signal } = options;
+  const progress = createProgress(io);
+  const startedAt = io.now();
+  let heardAt = startedAt;
+  let report: RunReport | null = null;
+  const finish = (end: Followed['end']): Followed => {
+    progress.clear();
+    return { report, end };
+  };
+  for (;;) {
+    try {
+      report = await options.read();
+      heardAt = io.now();
+      options.onReport?.(report);
+    } catch (error) {
+      if (exitCodeOf(error) === EXIT.usage || io.now() - heardAt > SILENCE_MS_MAX) {
+        progress.clear();
+        throw error;
+      }
+    }
+    if (report !== null && options.quiet !== true) {
+      const silent = io.now() - heardAt > 2_000;
+      progress.update(progressOf(options.label, report, silent));
+    }
+    if (report !== null && !report.open) {
+      return finish('closed');
+    }
+    if (signal.aborted) {
+      return finish('detached');
+    }
+    if (options.timeoutMs !== undefined && io.now() - startedAt >= options.timeoutMs) {
+      return finish('timed-out');
+    }
+    await io.sleep(POLL_MS, signal);
+  }
+}
+
+function progressOf(
+  label: string,
+  report: RunReport,
+  silent: boolean,
+): Parameters<ReturnType<typeof createProgress>['update']>[0] {
+  return {
+    label: `${label} ${report.phase}`,
+    done: report.rows ?? 0,
+    total: report.rowsTotal ?? 0,
+    unit: 'rows',
+    detail: currentPlan(report),
+    waiting: silent ? 'the server does not answer' : report.waiting,
+  };
+}
+
+/** Exit code of a run that has ended. */
+export function exitCodeOfPhase(phase: RunReport['phase']): ExitCode {
+  return phase === 'finished' ? EXIT.ok : phase === 'partial' ? EXIT.parked : EXIT.runFailed;
+}
