@@ -1,6 +1,7 @@
 export { hash128, columnChecksum } from './checksum.ts';
 export { CRS84, crsOfProjJson, isGeographic, normaliseCrs, requireSameCrs } from './crs.ts';
 export { citiesDataset, loadCities, type CitiesOptions, type City } from './cities.ts';
+export { convertDataset, type ConvertOptions } from './convert.ts';
 export { openDataset, type Dataset } from './dataset.ts';
 export { syncFolder, temporaryName, writeFileDurable, writeFileExclusive } from './durable.ts';
 export { DatasetError, fileError, type DatasetErrorCode } from './errors.ts';
@@ -98,3 +99,35 @@ export { createTileSource, type TileColumns, type TileSource } from './tile-sour
 export { readTileTable, tileChecksum, type TileTable } from './tile-table.ts';
 export type { WrittenFile } from './arrow-writer.ts';
 export type { ColumnInput, TileInput } from '../native/index.ts';
+export {
+  geometryToFeatures,
+  LAYER_CONVERTER_VERSION,
+  LayerError,
+  parseGeometry,
+  prepareLayer,
+  readGeometry,
+  sizeOf,
+  writeGeometry,
+  type Geometry,
+  type LayerErrorCode,
+  type LayerFeature,
+  type LayerFinding,
+  type LayerFindingCode,
+  type LayerMeta,
+  type LayerProgress,
+  type LayerProgressListener,
+  type LayerSize,
+  type PreparedLayer,
+  type PrepareLayerOptions,
+} from './layers/index.ts';
+export {
+  ResultError,
+  writeChoropleth,
+  writeResult,
+  type ChoroplethRequest,
+  type ResultErrorCode,
+  type ResultFormat,
+  type ResultRequest,
+  type ResultRow,
+  type WrittenResult,
+} from './result/index.ts';

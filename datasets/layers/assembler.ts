@@ -3,7 +3,7 @@
 import type { LayerSpec } from '../../spec/index.ts';
 import { crossingOf, cutPart, type Pole, type Ring } from './antimeridian.ts';
 import type { Findings } from './findings.ts';
-import type { LayerGeometry } from './geometry.ts';
+import type { Geometry } from './geometry.ts';
 import { growableFloat64, growableUint32 } from './growable.ts';
 import { areaSign } from './orientation.ts';
 import type { RawFeature } from './raw-feature.ts';
@@ -206,7 +206,7 @@ export class LayerAssembler {
   }
 
   /** The geometry of all features so far; valid until the next feature is added. */
-  finish(crs: string): LayerGeometry {
+  finish(crs: string): Geometry {
     const x = this.#x.view();
     const y = this.#y.view();
     const bbox = boundsOf(x, y);

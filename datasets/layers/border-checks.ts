@@ -3,7 +3,7 @@
 // are none, and each point of the partition has exactly one owner.
 import { BoxTree } from './box-tree.ts';
 import type { Findings } from './findings.ts';
-import type { LayerGeometry } from './geometry.ts';
+import type { Geometry } from './geometry.ts';
 import { budgetFor, edgeBox, meetingOfEdges } from './ring-checks.ts';
 
 /** Nearness, relative to the largest coordinate: 0.2 m in degrees. */
@@ -18,7 +18,7 @@ interface SingleEdges {
 
 /** Counts unmatched edges by feature; `giveWay` is awaited now and then. */
 export async function checkBorders(
-  geometry: LayerGeometry,
+  geometry: Geometry,
   findings: Findings,
   giveWay: () => Promise<void> | undefined,
 ): Promise<void> {
@@ -65,7 +65,7 @@ export async function checkBorders(
  * @returns per edge (by first vertex) 1 when it is used once, else 0
  */
 async function countUses(
-  geometry: LayerGeometry,
+  geometry: Geometry,
   giveWay: () => Promise<void> | undefined,
 ): Promise<Uint8Array> {
   const { x, y, ringVertices } = geometry;
@@ -123,7 +123,7 @@ function sameEdge(x: Float64Array, y: Float64Array, i: number, j: number): boole
 }
 
 /** Edges used once, ring by ring along a Morton curve, so that near edges get near places in the tree. */
-function singleEdges(geometry: LayerGeometry, single: Uint8Array): SingleEdges {
+function singleEdges(geometry: Geometry, single: Uint8Array): SingleEdges {
   const { featureParts, partRings, ringVertices, x, y, meta } = geometry;
   const rings: { key: number; ring: number; feature: number }[] = [];
   const [minX, minY, maxX, maxY] = meta.bbox;
@@ -191,7 +191,7 @@ function endsNear(x: Float64Array, y: Float64Array, i: number, j: number, near: 
 }
 
 function report(
-  geometry: LayerGeometry,
+  geometry: Geometry,
   singles: SingleEdges,
   unmatched: Uint8Array,
   findings: Findings,

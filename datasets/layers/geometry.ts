@@ -13,7 +13,7 @@ export interface LayerMeta {
   readonly maxAbs: number;
 }
 
-export interface LayerGeometry {
+export interface Geometry {
   readonly featureParts: Uint32Array;
   readonly partRings: Uint32Array;
   /** Vertex offsets; below 2^53. */
@@ -30,7 +30,7 @@ export interface LayerSize {
   readonly vertices: number;
 }
 
-export function sizeOf(geometry: LayerGeometry): LayerSize {
+export function sizeOf(geometry: Geometry): LayerSize {
   return {
     features: geometry.featureParts.length - 1,
     parts: geometry.partRings.length - 1,

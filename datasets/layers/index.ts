@@ -1,6 +1,6 @@
 export { LayerError, type LayerErrorCode, type LayerFinding } from './errors.ts';
 export type { LayerFindingCode } from './errors.ts';
-export { sizeOf, type LayerGeometry, type LayerMeta, type LayerSize } from './geometry.ts';
+export { sizeOf, type Geometry, type LayerMeta, type LayerSize } from './geometry.ts';
 export { geometryToFeatures, type LayerFeature } from './layer-features.ts';
 export {
   LAYER_CONVERTER_VERSION,

@@ -1,5 +1,5 @@
 // Owns the way back from prepared geometry to GeoJSON features.
-import type { LayerGeometry } from './geometry.ts';
+import type { Geometry } from './geometry.ts';
 
 export interface LayerFeature {
   readonly type: 'Feature';
@@ -12,7 +12,7 @@ export interface LayerFeature {
 }
 
 /** Yields the features of a layer in order; a feature without parts has geometry null. */
-export function* geometryToFeatures(geometry: LayerGeometry): Generator<LayerFeature> {
+export function* geometryToFeatures(geometry: Geometry): Generator<LayerFeature> {
   const { featureParts, meta } = geometry;
   for (let feature = 0; feature + 1 < featureParts.length; feature += 1) {
     const coordinates = coordinatesOf(geometry, feature);
@@ -25,7 +25,7 @@ export function* geometryToFeatures(geometry: LayerGeometry): Generator<LayerFea
   }
 }
 
-function coordinatesOf(geometry: LayerGeometry, feature: number): [number, number][][][] {
+function coordinatesOf(geometry: Geometry, feature: number): [number, number][][][] {
   const { featureParts, partRings, ringVertices, x, y } = geometry;
   const parts: [number, number][][][] = [];
   for (let part = featureParts[feature] ?? 0; part < (featureParts[feature + 1] ?? 0); part += 1) {

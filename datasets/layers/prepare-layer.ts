@@ -19,7 +19,7 @@ import { LayerError, type LayerFinding } from './errors.ts';
 import { Findings } from './findings.ts';
 import { readGeoJson, NotGeoJson } from './geojson-reader.ts';
 import { readGeoParquet } from './geoparquet-reader.ts';
-import { sizeOf, type LayerGeometry, type LayerSize } from './geometry.ts';
+import { sizeOf, type Geometry, type LayerSize } from './geometry.ts';
 import { agreeOnCrs } from './layer-crs.ts';
 import { checkRings } from './ring-checks.ts';
 import { writeGeometry } from './tlgeom.ts';
@@ -184,7 +184,7 @@ async function readLayer(
   options: PrepareLayerOptions,
   findings: Findings,
   work: PreparationClock,
-): Promise<LayerGeometry> {
+): Promise<Geometry> {
   work.stage = 'read';
   // Declarations are compared before the work, the file's own word after it.
   agreeOnCrs(options.path, null, spec.crs, options.sourceCrs);
@@ -249,7 +249,7 @@ function isParquet(_file: string, source: ReturnType<typeof fileSource>): boolea
 }
 
 /** Writes under a temporary name and renames; an equal file of another preparer is replaced. */
-async function publish(geometryPath: string, geometry: LayerGeometry): Promise<string> {
+async function publish(geometryPath: string, geometry: Geometry): Promise<string> {
   const temporary = temporaryName(geometryPath);
   try {
     const sha256 = await writeGeometry(temporary, geometry);
@@ -265,7 +265,7 @@ async function publish(geometryPath: string, geometry: LayerGeometry): Promise<s
 function describe(
   geometryPath: string,
   sha256: string,
-  geometry: LayerGeometry,
+  geometry: Geometry,
   warnings: readonly LayerFinding[],
 ): PreparedLayer {
   const size = sizeOf(geometry);

@@ -2,7 +2,7 @@
 // not shell minus holes. All are warnings: answers are defined (per-part even-odd), other tools may differ.
 import { BoxTree, type JoinBudget } from './box-tree.ts';
 import type { Findings } from './findings.ts';
-import type { LayerGeometry } from './geometry.ts';
+import type { Geometry } from './geometry.ts';
 import { areaSign, meetingOf, type SegmentMeeting } from './orientation.ts';
 import { crossingOfRay } from './ring-location.ts';
 
@@ -17,7 +17,7 @@ export function budgetFor(vertices: number): JoinBudget {
 
 /** Checks every ring and part; `giveWay` is awaited between parts. */
 export async function checkRings(
-  geometry: LayerGeometry,
+  geometry: Geometry,
   findings: Findings,
   giveWay: () => Promise<void> | undefined,
 ): Promise<void> {
@@ -87,7 +87,7 @@ class EdgeRing {
   readonly edges: Uint32Array;
   readonly tree: BoxTree;
 
-  constructor(geometry: LayerGeometry, ring: number) {
+  constructor(geometry: Geometry, ring: number) {
     const { x, y } = geometry;
     this.x = x;
     this.y = y;

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import { fileError } from '../errors.ts';
 import { LayerError } from './errors.ts';
-import { sizeOf, type LayerGeometry, type LayerMeta } from './geometry.ts';
+import { sizeOf, type Geometry, type LayerMeta } from './geometry.ts';
 
 const MAGIC = 'TLGEOM01';
 const HEADER_BYTES = 128;
@@ -16,7 +16,7 @@ const BLOCK_BYTES = 1 << 22;
  *
  * @returns SHA-256 of the file
  */
-export async function writeGeometry(path: string, geometry: LayerGeometry): Promise<string> {
+export async function writeGeometry(path: string, geometry: Geometry): Promise<string> {
   const size = sizeOf(geometry);
   const meta = Buffer.from(JSON.stringify(metaJson(geometry.meta)), 'utf8');
   const sections = [
@@ -74,7 +74,7 @@ async function writeSections(path: string, sections: readonly Uint8Array[]): Pro
  *
  * @throws {LayerError} `LAYER_GEOMETRY_CORRUPT` with the field that is wrong
  */
-export async function readGeometry(path: string): Promise<LayerGeometry> {
+export async function readGeometry(path: string): Promise<Geometry> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
@@ -85,7 +85,7 @@ export async function readGeometry(path: string): Promise<LayerGeometry> {
 }
 
 /** Parses the bytes of a geometry file; `path` is for messages. */
-export function parseGeometry(bytes: Uint8Array, path: string): LayerGeometry {
+export function parseGeometry(bytes: Uint8Array, path: string): Geometry {
   // Typed arrays need aligned offsets, which a pooled Buffer does not promise.
   const buffer =
     bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes.slice().buffer, 0, bytes.length);
@@ -113,7 +113,7 @@ export function parseGeometry(bytes: Uint8Array, path: string): LayerGeometry {
     return [buffer.byteOffset + at, length];
   };
   const store = buffer.buffer;
-  const geometry: LayerGeometry = {
+  const geometry: Geometry = {
     featureParts: new Uint32Array(store, ...section(0, 'featureParts', count(0) + 1, 4)),
     partRings: new Uint32Array(store, ...section(1, 'partRings', count(1) + 1, 4)),
     ringVertices: Float64Array.from(
@@ -130,7 +130,7 @@ export function parseGeometry(bytes: Uint8Array, path: string): LayerGeometry {
 
 type Corrupt = (field: string, expected: string, got: string) => LayerError;
 
-function checkOffsets(geometry: LayerGeometry, corrupt: Corrupt): void {
+function checkOffsets(geometry: Geometry, corrupt: Corrupt): void {
   const { partRings, ringVertices, x } = geometry;
   const size = sizeOf(geometry);
   checkAscending('featureParts', geometry.featureParts, size.parts, corrupt);
