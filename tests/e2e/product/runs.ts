@@ -18,7 +18,7 @@ import {
 export interface RunSetting {
   readonly runId: string;
   readonly spec: PipelineSpec;
-  readonly tuning?: Partial<RunTuning>;
+  readonly tuning?: Partial<RunTuning> | undefined;
   readonly variant?: string;
   readonly chunkRows?: number;
 }
