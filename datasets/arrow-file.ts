@@ -41,12 +41,7 @@ export class ArrowFile {
   /** Triples of offset, metadata length, body length. */
   readonly #blocks: Float64Array;
 
-  private constructor(
-    file: string,
-    fd: number,
-    bytes: number,
-    contents: { readonly schema: Schema; readonly blocks: Float64Array },
-  ) {
+  private constructor(file: string, fd: number, bytes: number, contents: FooterContents) {
     this.path = file;
     this.#fd = fd;
     this.bytes = bytes;
@@ -57,9 +52,13 @@ export class ArrowFile {
   /**
    * Opens a file and decodes its footer.
    *
+   * @param options whether columns may be dictionary-encoded: kernels cannot take them
    * @throws {DatasetError} `ARROW_…` codes, `DATASET_FILE_MISSING`, `IO_FAILED`
    */
-  static open(file: string): ArrowFile {
+  static open(
+    file: string,
+    { dictionaries }: { readonly dictionaries: boolean } = { dictionaries: false },
+  ): ArrowFile {
     let fd: number;
     try {
       fd = openSync(file, 'r');
@@ -73,7 +72,9 @@ export class ArrowFile {
     }
     try {
       const bytes = fstatSync(fd).size;
-      return new ArrowFile(file, fd, bytes, readFooter(file, fd, bytes));
+      const contents = readFooter(file, fd, bytes);
+      if (!dictionaries) refuseDictionaries(file, contents);
+      return new ArrowFile(file, fd, bytes, contents);
     } catch (error) {
       closeSync(fd);
       throw fileError(error, 'reading', file);
@@ -106,11 +107,24 @@ export class ArrowFile {
   }
 }
 
-function readFooter(
-  file: string,
-  fd: number,
-  bytes: number,
-): { schema: Schema; blocks: Float64Array } {
+interface FooterContents {
+  readonly schema: Schema;
+  /** Triples of offset, metadata length, body length. */
+  readonly blocks: Float64Array;
+  readonly dictionaries: number;
+}
+
+function refuseDictionaries(file: string, contents: FooterContents): void {
+  for (const field of contents.schema.fields) {
+    if (!DataType.isDictionary(field.type)) continue;
+    throw problem('ARROW_DICTIONARY', file, `plain values in "${field.name}"`, 'a dictionary');
+  }
+  if (contents.dictionaries > 0) {
+    throw problem('ARROW_DICTIONARY', file, 'no dictionaries', String(contents.dictionaries));
+  }
+}
+
+function readFooter(file: string, fd: number, bytes: number): FooterContents {
   if (bytes === 0) throw problem('ARROW_TRUNCATED', file, 'an Arrow IPC file', 'an empty file');
   const head = readExactly(file, fd, 0, Math.min(HEAD_BYTES, bytes));
   if (latin1(head.subarray(0, 6)) !== MAGIC) {
@@ -127,17 +141,13 @@ function readFooter(
     throw problem('ARROW_CORRUPT', file, `a footer within ${bytes} bytes`, `${length} bytes of it`);
   }
   const raw = readExactly(file, fd, bytes - TAIL_BYTES - length, length);
-  if (isBigEndian(raw)) {
+  if (isBigEndian(raw, SCHEMA_IN_FOOTER)) {
     throw problem('ARROW_ENDIANNESS', file, 'little-endian data', 'big-endian data');
   }
   return decodeFooter(file, raw, bytes - TAIL_BYTES - length);
 }
 
-function decodeFooter(
-  file: string,
-  raw: Uint8Array,
-  dataEnd: number,
-): { schema: Schema; blocks: Float64Array } {
+function decodeFooter(file: string, raw: Uint8Array, dataEnd: number): FooterContents {
   const footer = decoding(file, 'footer', () => Footer.decode(raw));
   const batches = footer.numRecordBatches;
   // A block is 24 bytes, so a footer that lies about their number is found before any is decoded.
@@ -148,19 +158,6 @@ function decodeFooter(
       `at most ${Math.floor(raw.length / 24)} batches`,
       `${batches}`,
     );
-  }
-  for (const field of footer.schema.fields) {
-    if (DataType.isDictionary(field.type)) {
-      throw problem(
-        'ARROW_DICTIONARY',
-        file,
-        `plain values in column "${field.name}"`,
-        'a dictionary',
-      );
-    }
-  }
-  if (footer.numDictionaries > 0) {
-    throw problem('ARROW_DICTIONARY', file, 'no dictionaries', `${footer.numDictionaries}`);
   }
   const blocks = new Float64Array(3 * batches);
   for (let batch = 0; batch < batches; batch += 1) {
@@ -182,7 +179,7 @@ function decodeFooter(
     }
     blocks.set([offset, metaDataLength, bodyLength], 3 * batch);
   }
-  return { schema: footer.schema, blocks };
+  return { schema: footer.schema, blocks, dictionaries: footer.numDictionaries };
 }
 
 function decodeBatch(
@@ -222,17 +219,25 @@ function decodeBatch(
   return { rows: header.length, nodes, buffers };
 }
 
+/** Field numbers of the schema within a footer and within the message that starts a stream. */
+const SCHEMA_IN_FOOTER = 1;
+const SCHEMA_IN_MESSAGE = 2;
+
+/** Endianness that the schema message of a stream declares. */
+export function messageEndianness(message: Uint8Array): 'little' | 'big' {
+  return isBigEndian(message, SCHEMA_IN_MESSAGE) ? 'big' : 'little';
+}
+
 /**
- * Finds the schema's endianness in a footer, which apache-arrow's decoder passes over: footer field 1
- * is the schema, whose field 0 is an i16, 1 for big-endian (flatbuffers internals, "Vtable").
+ * Finds the schema's endianness, which apache-arrow's decoder passes over: the schema's field 0 is an
+ * i16, 1 for big-endian (flatbuffers internals, "Vtable"; Arrow Schema.fbs).
  */
-function isBigEndian(footer: Uint8Array): boolean {
-  const view = new DataView(footer.buffer, footer.byteOffset, footer.byteLength);
+function isBigEndian(root: Uint8Array, schemaField: number): boolean {
+  const view = new DataView(root.buffer, root.byteOffset, root.byteLength);
   try {
-    const root = view.getUint32(0, true);
-    const schemaField = fieldPosition(view, root, 1);
-    if (schemaField === null) return false;
-    const endianness = fieldPosition(view, schemaField + view.getUint32(schemaField, true), 0);
+    const schema = fieldPosition(view, view.getUint32(0, true), schemaField);
+    if (schema === null) return false;
+    const endianness = fieldPosition(view, schema + view.getUint32(schema, true), 0);
     return endianness !== null && view.getInt16(endianness, true) === 1;
   } catch (error) {
     if (error instanceof RangeError) return false;
