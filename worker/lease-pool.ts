@@ -90,7 +90,8 @@ export class LeasePool {
     return new Promise((resolve, reject) => {
       const abort = (): void => {
         this.#waiters.delete(waiter);
-        reject(Object.assign(new Error('slot reservation aborted'), { name: 'AbortError' }));
+        // The SDK knows its own reason, an AbortError; anything else it logs as an error.
+        reject(abortSignal.reason);
       };
       const waiter: Waiter = {
         grant: (permit) => {

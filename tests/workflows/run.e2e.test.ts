@@ -54,7 +54,7 @@ describe('runWorkflow', () => {
     const tuning = {
       shardTilesMax: 10,
       openShardsMax: 2,
-      shardEventsMax: 60,
+      shardEventsMax: 24,
       runEventsMax: 20,
       sealPartsMax: 3,
     };

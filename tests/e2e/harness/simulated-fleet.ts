@@ -62,14 +62,18 @@ export interface Fleet {
 /** Starts the workers that are no host's: workflows, and io over the simulated work. */
 export async function startFleet(address: string, work: SimulatedWork): Promise<Fleet> {
   installRuntime();
-  const native = await NativeConnection.connect({ address });
+  const natives: NativeConnection[] = [];
+  const connect = async (): Promise<NativeConnection> => {
+    const native = await NativeConnection.connect({ address });
+    natives.push(native);
+    return native;
+  };
+  const native = await connect();
   const connection = await Connection.connect({ address });
   const client = new Client({ connection });
   const running: { worker: Worker; ended: Promise<void> }[] = [];
   const started: string[] = [];
-  const create = async (
-    options: Omit<WorkerOptions, 'connection'>,
-  ): Promise<() => Promise<void>> => {
+  const create = async (options: WorkerOptions): Promise<() => Promise<void>> => {
     const worker = await Worker.create({
       connection: native,
       maxHeartbeatThrottleInterval: '200ms',
@@ -110,7 +114,11 @@ export async function startFleet(address: string, work: SimulatedWork): Promise<
   };
   return {
     client,
-    addHost: (name, options) => addHost(name, options ?? {}, work, create),
+    addHost: async (name, options) => {
+      // One connection cannot have two workers on one queue; real hosts have their own, too.
+      const own = await connect();
+      return addHost(name, options ?? {}, work, (more) => create({ connection: own, ...more }));
+    },
     start,
     run: async (input) => (await start(input)).result(),
     close: async () => {
@@ -122,7 +130,7 @@ export async function startFleet(address: string, work: SimulatedWork): Promise<
       }
       await Promise.all(running.map(stop));
       await connection.close();
-      await native.close();
+      await Promise.all(natives.map((open) => open.close()));
     },
   };
 }
@@ -131,7 +139,7 @@ async function addHost(
   name: string,
   options: HostOptions,
   work: SimulatedWork,
-  create: (options: Omit<WorkerOptions, 'connection'>) => Promise<() => Promise<void>>,
+  create: (options: WorkerOptions) => Promise<() => Promise<void>>,
 ): Promise<SimulatedHost> {
   const capacity = options.capacity ?? 2;
   const pool = new LeasePool({ capacity, ttlMs: 5_000, now: () => performance.now() });

@@ -55,7 +55,8 @@ export class SimulatedWork {
   onPlan: (call: PlanCall, host: string) => Promise<PlanAnswer['decision'] | void> | void = () =>
     undefined;
   onExecute: (order: ExecuteOrder, host: string) => Promise<void> | void = () => undefined;
-  onSeal: (request: SealRequest) => Promise<readonly PartRef[] | void> | void = () => undefined;
+  onSeal: (request: SealRequest) => Promise<readonly PartRef[] | void> | readonly PartRef[] | void =
+    () => undefined;
   onPrepare: (request: PrepareRequest) => Promise<void> | void = () => undefined;
 
   constructor(dataset: Partial<SimulatedDataset> = {}) {
