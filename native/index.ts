@@ -1,3 +1,10 @@
+export {
+  verifyVariant,
+  type ConformanceFailure,
+  type ConformanceOptions,
+  type ConformanceReport,
+} from './conformance.ts';
+export { encodeGeometry, type AreaGeometry } from './geometry-encoding.ts';
 export { NativeError, type NativeErrorCode } from './errors.ts';
 export { openKernels } from './library.ts';
 export { defaultLibraryPath } from './paths.ts';

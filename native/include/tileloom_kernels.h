@@ -36,8 +36,8 @@ enum {
   TL_BAD_GEOMETRY = 6,      /* a .tlgeom that is not one, or is inconsistent */
   TL_BAD_INDEX = 7,         /* a .tlidx that is not one, is damaged or belongs to something else */
   TL_ISA_MISSING = 8,       /* the processor lacks an instruction set of the variant */
-  TL_OVERLAP_FOUND = 9,     /* overlap "error": a point lies in two features: tile and row say which */
-  TL_CANCELLED = 10,        /* the chunk was cancelled between two tiles */
+  TL_OVERLAP_FOUND = 9, /* overlap "error": a point lies in two features: tile and row say which */
+  TL_CANCELLED = 10,    /* the chunk was cancelled between two tiles */
   TL_NO_SUCH_SYMBOL = 11,   /* an external library or its symbol cannot be loaded */
   TL_KERNEL_FAILED = 12,    /* an assign function failed or wrote a result out of range */
   TL_LOCK_TIMEOUT = 13,     /* another process holds the lock */
@@ -53,8 +53,8 @@ enum { TL_OUTSIDE = -1, TL_INVALID = -2 };
 enum { TL_ISA_AVX2 = 1, TL_ISA_FMA = 2, TL_ISA_AVX512F = 4 };
 #define TL_NOT_GIVEN UINT64_MAX
 
-/* Facts about a failure. tile, row and column are -1 where they do not apply; column 0 is x, 1 is y,
- * 2 and up are the measures in order. 544 bytes. */
+/* Facts about a failure. tile, row and column are -1 where they do not apply; column 0 is x, 1 is
+ * y, 2 and up are the measures in order. 544 bytes. */
 typedef struct tl_error {
   int32_t status;
   int32_t os_errno;
@@ -83,22 +83,22 @@ typedef struct tl_layer_view {
   const uint64_t *ring_vertices; /* [rings + 1] */
   const double *x;               /* [vertices], rings closed, finite */
   const double *y;               /* [vertices] */
-  const double *part_boxes;      /* [parts][4]: min x, min y, max x, max y; inf, inf, -inf, -inf if empty */
-  const void *index;             /* bytes of the .tlidx file, 64-byte aligned, or NULL */
+  const double
+      *part_boxes;   /* [parts][4]: min x, min y, max x, max y; inf, inf, -inf, -inf if empty */
+  const void *index; /* bytes of the .tlidx file, 64-byte aligned, or NULL */
   uint64_t index_bytes;
 } tl_layer_view;
 
 /* One call: `rows` points in, results out.
  *
- * x and y are the coordinates after wrapping; null rows arrive as NaN. A point with a NaN or infinite
- * coordinate is invalid.
- * overlap first: ids[i] is the lowest feature that contains point i, TL_OUTSIDE or TL_INVALID.
- * overlap error: the same, but a point in two features ends the call with TL_OVERLAP_FOUND and
- *   error_row set to the lowest such row.
- * overlap all:   ids[i] is the number of features that contain point i, or TL_INVALID; `pairs` receives
- *   their indices, row by row, ascending; pairs_used is their number. When pairs_capacity is too small
- *   the call ends with TL_BUFFER_TOO_SMALL and a sufficient or larger number in pairs_used.
- * The function may be called from several threads at once and must not keep pointers.
+ * x and y are the coordinates after wrapping; null rows arrive as NaN. A point with a NaN or
+ * infinite coordinate is invalid. overlap first: ids[i] is the lowest feature that contains point
+ * i, TL_OUTSIDE or TL_INVALID. overlap error: the same, but a point in two features ends the call
+ * with TL_OVERLAP_FOUND and error_row set to the lowest such row. overlap all:   ids[i] is the
+ * number of features that contain point i, or TL_INVALID; `pairs` receives their indices, row by
+ * row, ascending; pairs_used is their number. When pairs_capacity is too small the call ends with
+ * TL_BUFFER_TOO_SMALL and a sufficient or larger number in pairs_used. The function may be called
+ * from several threads at once and must not keep pointers.
  */
 typedef struct tl_assign_args {
   uint32_t struct_bytes;
@@ -149,8 +149,8 @@ typedef struct tl_sum_result {
   double max;
 } tl_sum_result;
 
-/* validity: Arrow bitmap (least significant bit first) or NULL. splits: the values are summed as that
- * many separate tiles (at least 1), merged at the end; the result does not depend on it. */
+/* validity: Arrow bitmap (least significant bit first) or NULL. splits: the values are summed as
+ * that many separate tiles (at least 1), merged at the end; the result does not depend on it. */
 TL_API int tl_exact_sum(const double *values, const uint8_t *validity, uint64_t count,
                         uint64_t splits, tl_sum_result *out, tl_error *error);
 
@@ -167,9 +167,10 @@ typedef struct tl_index_info {
   uint8_t digest[16]; /* XXH3-128 of the index, its identity */
 } tl_index_info;
 
-/* Builds the index of a layer for one boundary and overlap rule and writes it to a temporary file that
- * is renamed to index_path. Deterministic: equal geometry and options give equal bytes.
- * bytes_max: target for the index and the builder's peak together; the grid gets coarser to keep it. */
+/* Builds the index of a layer for one boundary and overlap rule and writes it to a temporary file
+ * that is renamed to index_path. Deterministic: equal geometry and options give equal bytes.
+ * bytes_max: target for the index and the builder's peak together; the grid gets coarser to keep
+ * it. */
 TL_API int tl_index_build(const char *geometry_path, const uint8_t geometry_sha256[32],
                           const char *index_path, uint32_t boundary, uint32_t overlap,
                           uint64_t bytes_max, tl_index_info *info, tl_error *error);
@@ -186,16 +187,17 @@ typedef struct tl_layer_info {
   tl_index_info index;     /* all zero without an index */
 } tl_layer_info;
 
-/* index_path NULL: only variants that need no index can use the layer. Verifies magic, version, sizes,
- * offsets and the index digest, and that the index was built from a geometry with this SHA-256. */
+/* index_path NULL: only variants that need no index can use the layer. Verifies magic, version,
+ * sizes, offsets and the index digest, and that the index was built from a geometry with this
+ * SHA-256. */
 TL_API int tl_layer_open(const char *geometry_path, const uint8_t geometry_sha256[32],
                          const char *index_path, tl_layer **out, tl_layer_info *info,
                          tl_error *error);
 /* Chunks that use the layer keep it alive. */
 TL_API int tl_layer_close(tl_layer *layer);
 
-/* Assigns points held in memory: for checks and measurements. ids: [rows]. For overlap all, pairs as
- * in tl_assign_args; *pairs_used is written. library: path of an external library, or NULL. */
+/* Assigns points held in memory: for checks and measurements. ids: [rows]. For overlap all, pairs
+ * as in tl_assign_args; *pairs_used is written. library: path of an external library, or NULL. */
 TL_API int tl_assign_points(tl_layer *layer, const char *library, const char *symbol,
                             uint32_t boundary, uint32_t overlap, uint32_t wrap, uint64_t rows,
                             const double *x, const double *y, int32_t *ids, int32_t *pairs,
@@ -265,7 +267,8 @@ TL_API int tl_chunk_estimate(tl_chunk *chunk, uint64_t tile_rows, uint64_t batch
 
 /* Runs the tiles in order. paths: file names, each NUL-terminated, one after the other.
  * rows_out: receives the per-row results of all tiles, in order; take them with tl_rows_take.
- * A failure names the tile; the chunk is then failed: later batches and finish answer TL_BAD_STATE. */
+ * A failure names the tile; the chunk is then failed: later batches and finish answer TL_BAD_STATE.
+ */
 TL_API int tl_chunk_run(tl_chunk *chunk, const char *paths, uint64_t paths_bytes, uint64_t files,
                         const tl_tile_in *tiles, uint64_t tile_count, const tl_column_in *columns,
                         uint64_t column_count, tl_tile_out *tiles_out, tl_batch_out *batch_out,

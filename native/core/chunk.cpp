@@ -1,0 +1,149 @@
+#include "chunk.hpp"
+
+#include <cstring>
+#include <string>
+
+#include "failure.hpp"
+
+namespace tileloom {
+namespace {
+
+// The NUL-terminated names of a batch; throws unless there are exactly `files`.
+std::vector<const char *> split_paths(const BatchInput &batch) {
+  std::vector<const char *> names;
+  const char *at = batch.paths;
+  const char *end = at + batch.paths_bytes;
+  while (at < end) {
+    const void *stop = std::memchr(at, 0, static_cast<size_t>(end - at));
+    require(stop != nullptr, "has paths that do not end with NUL");
+    names.push_back(at);
+    at = static_cast<const char *>(stop) + 1;
+  }
+  require(names.size() == batch.files, "has another number of paths than files");
+  return names;
+}
+
+void check_tile(const BatchInput &batch, const tl_tile_in &tile, uint64_t columns) {
+  require(tile.rows <= INT32_MAX, "has too many rows: expected at most 2^31 - 1");
+  require(tile.file < batch.files, "names a file that the batch does not have");
+  require(columns <= batch.column_count && tile.first_column <= batch.column_count - columns,
+          "names columns that the batch does not have");
+}
+
+}  // namespace
+
+Chunk::Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign,
+             const tl_chunk_options &options)
+    : layer_(std::move(layer)),
+      options_{&layer_->view(), assign, options},
+      meter_(std::make_shared<Meter>()) {}
+
+Lane *Chunk::take_lane() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (failed_ || finished_) {
+    throw Failure(TL_BAD_STATE, failed_ ? "belongs to a chunk that failed before; open another"
+                                        : "belongs to a chunk that is finished; open another");
+  }
+  if (idle_.empty()) {
+    idle_.reserve(lanes_.size() + 1);
+    lanes_.push_back(std::make_unique<Lane>(*meter_, options_));
+    return lanes_.back().get();
+  }
+  Lane *lane = idle_.back();
+  idle_.pop_back();
+  return lane;
+}
+
+void Chunk::return_lane(Lane *lane, bool failed) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  failed_ = failed_ || failed;
+  idle_.push_back(lane);
+}
+
+void Chunk::run_tiles(const BatchInput &batch, Lane &lane, RowValues *rows, tl_tile_out *out,
+                      StageSeconds &seconds) {
+  const std::vector<const char *> names = split_paths(batch);
+  std::vector<OpenFile> files(names.size());
+  std::vector<bool> opened(names.size(), false);
+  const uint64_t columns = 2 + options_.chunk.measures;
+  for (uint64_t index = 0; index < batch.tile_count; ++index) {
+    const tl_tile_in &tile = batch.tiles[index];
+    try {
+      if (cancelled_.load()) {
+        throw Failure(TL_CANCELLED, "was not started: the chunk is cancelled");
+      }
+      check_tile(batch, tile, columns);
+      if (!opened[tile.file]) {
+        OpenFile file = open_for_reading(names[tile.file]);
+        files[tile.file].swap(file);
+        opened[tile.file] = true;
+      }
+      out[index] = lane.run_tile(files[tile.file].get(), tile, batch.columns + tile.first_column,
+                                 rows, seconds);
+    } catch (Failure &failure) {
+      failure.tile = static_cast<int64_t>(tile.tile);
+      throw;
+    } catch (const std::bad_alloc &) {
+      Failure failure(TL_OUT_OF_MEMORY, "does not fit in memory: an allocation failed");
+      failure.tile = static_cast<int64_t>(tile.tile);
+      throw failure;
+    }
+    tiles_done_.fetch_add(1);
+  }
+}
+
+std::unique_ptr<BatchRows> Chunk::run(const BatchInput &batch, tl_tile_out *out,
+                                      tl_batch_out *totals) {
+  std::unique_ptr<BatchRows> rows;
+  if (options_.chunk.rows != 0) {
+    rows = std::make_unique<BatchRows>(meter_);
+  }
+  Lane *lane = take_lane();
+  StageSeconds seconds;
+  try {
+    if (rows != nullptr) {
+      uint64_t expected = 0;
+      for (uint64_t index = 0; index < batch.tile_count; ++index) {
+        expected += batch.tiles[index].rows <= INT32_MAX ? batch.tiles[index].rows : 0;
+      }
+      rows->rows.values.reserve_discarding(expected);
+    }
+    run_tiles(batch, *lane, rows == nullptr ? nullptr : &rows->rows, out, seconds);
+  } catch (...) {
+    return_lane(lane, true);
+    throw;
+  }
+  return_lane(lane, false);
+  totals->read_seconds = seconds.read;
+  totals->kernel_seconds = seconds.kernel;
+  totals->write_seconds = seconds.write;
+  totals->row_values = rows == nullptr ? 0 : rows->rows.used;
+  return rows;
+}
+
+const std::vector<uint8_t> &Chunk::finish() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (failed_ || idle_.size() != lanes_.size()) {
+    throw Failure(TL_BAD_STATE, failed_ ? "failed before: it has no result"
+                                        : "cannot finish: a batch is still running");
+  }
+  if (finished_) {
+    return partials_;
+  }
+  if (lanes_.empty()) {
+    lanes_.push_back(std::make_unique<Lane>(*meter_, options_));
+    idle_.push_back(lanes_.back().get());
+  }
+  failed_ = true;  // until the merge is complete: a half-merged chunk has no result
+  Totals &merged = lanes_.front()->totals();
+  for (size_t index = 1; index < lanes_.size(); ++index) {
+    merged.merge(lanes_[index]->totals());
+  }
+  partials_.resize(merged.encoded_bytes_max());
+  partials_.resize(merged.encode(partials_.data()));
+  failed_ = false;
+  finished_ = true;
+  return partials_;
+}
+
+}  // namespace tileloom

@@ -1,0 +1,64 @@
+// A chunk: concurrent batches of tiles over one layer, one assign function and one set of options.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "lane.hpp"
+
+namespace tileloom {
+
+struct BatchInput {
+  const char *paths;
+  uint64_t paths_bytes;
+  uint64_t files;
+  const tl_tile_in *tiles;
+  uint64_t tile_count;
+  const tl_column_in *columns;
+  uint64_t column_count;
+};
+
+// Per-row results that outlive the batch; counted until they are taken.
+struct BatchRows {
+  explicit BatchRows(std::shared_ptr<Meter> meter_) : meter(std::move(meter_)), rows(*meter) {}
+  std::shared_ptr<Meter> meter;
+  RowValues rows;
+};
+
+class Chunk {
+ public:
+  Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign, const tl_chunk_options &options);
+
+  // Returns the rows of the batch, or null when the chunk gives none.
+  std::unique_ptr<BatchRows> run(const BatchInput &batch, tl_tile_out *out, tl_batch_out *totals);
+  const std::vector<uint8_t> &finish();
+  const std::vector<uint8_t> &partials() const { return partials_; }
+  void cancel() { cancelled_.store(true); }
+  uint64_t tiles_done() const { return tiles_done_.load(); }
+  uint64_t peak_bytes() const { return meter_->peak(); }
+  uint64_t bytes_max(uint64_t tile_rows, uint64_t batch_rows) const {
+    return Lane::bytes_max(options_, tile_rows, batch_rows);
+  }
+
+ private:
+  Lane *take_lane();
+  void return_lane(Lane *lane, bool failed);
+  void run_tiles(const BatchInput &batch, Lane &lane, RowValues *rows, tl_tile_out *out,
+                 StageSeconds &seconds);
+
+  const std::shared_ptr<const Layer> layer_;
+  const LaneOptions options_;
+  const std::shared_ptr<Meter> meter_;
+  std::mutex mutex_;  // guards the four below
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<Lane *> idle_;
+  bool failed_ = false;
+  bool finished_ = false;
+  std::vector<uint8_t> partials_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<uint64_t> tiles_done_{0};
+};
+
+}  // namespace tileloom
