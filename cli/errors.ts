@@ -4,7 +4,6 @@ import { EngineError, type EngineErrorOptions } from '../core/index.ts';
 export type CliErrorCode =
   | 'CLI_USAGE'
   | 'CLI_FILE_UNREADABLE'
-  | 'CLI_FILE_EXISTS'
   | 'CLI_SERVER_UNREACHABLE'
   | 'CLI_NO_WORKER'
   | 'CLI_RUN_UNKNOWN'

@@ -23,7 +23,6 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   CLI_PATH_MISSING: EXIT.usage,
   CLI_RUN_UNKNOWN: EXIT.usage,
   CLI_CHUNK_UNKNOWN: EXIT.usage,
-  CLI_FILE_EXISTS: EXIT.conflict,
   CLI_RUN_EXISTS: EXIT.conflict,
   CLI_RUN_OPEN: EXIT.conflict,
   CLI_SINK_CLAIMED: EXIT.conflict,

@@ -1,24 +1,34 @@
 // Owns `tileloom dataset`: make, convert, inspect.
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import {
+  convertDataset,
   inspectDataset,
   makeDataset,
+  type ConvertOptions,
   type DatasetManifest,
   type Inspection,
 } from '../../datasets/index.ts';
-import { addGroup, addLeaf, type ActionContext, type ProgramContext } from '../command.ts';
+import {
+  addGroup,
+  addLeaf,
+  type ActionContext,
+  type OptionValues,
+  type ProgramContext,
+} from '../command.ts';
+import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { shortPath } from '../files.ts';
 import { formatBytes, formatCount, formatFacts, formatTable } from '../format.ts';
 import { interruptible } from '../io.ts';
-import { countOption, flagOf, numberOf } from '../options.ts';
+import { countOption, flagOf, listOf, listOption, numberOf, textOf } from '../options.ts';
 import { createProgress } from '../progress.ts';
 
 /** Adds the group. */
 export function addDatasetCommands(program: Command, context: ProgramContext): void {
   const group = addGroup(program, 'dataset', 'Make tiled datasets and look into them.');
   addMake(group, context);
+  addConvert(group, context);
   addInspect(group, context);
 }
 
@@ -66,6 +76,74 @@ function addMake(group: Command, context: ProgramContext): void {
       return undefined;
     },
   });
+}
+
+function addConvert(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'convert',
+    summary: 'Convert GeoParquet, Parquet, GeoJSON or Arrow points to a tiled dataset.',
+    args: [['<inputs...>', 'files or patterns; patterns expand in byte order']],
+    options: [
+      ['--out <folder>', 'where to write the dataset (required)'],
+      ['--x <column>', 'column of x or longitude (default: found by its name)'],
+      ['--y <column>', 'column of y or latitude (default: found by its name)'],
+      listOption('--column <name>', 'keep this column; may be repeated (default: all numbers)'),
+      ['--crs <crs>', 'CRS of the inputs, such as OGC:CRS84'],
+      new Option('--order <order>', 'order of rows: as in the input, or along a curve').choices([
+        'keep',
+        'curve',
+      ]),
+      countOption('--tile-rows <n>', 'rows of a tile (default 65_536)'),
+      ['--name <name>', "name of the dataset (default: the folder's)"],
+      ['--force', 'replace a dataset that is there'],
+    ],
+    examples: [
+      'tileloom dataset convert points.parquet --out ./data/points',
+      "tileloom dataset convert 'in/*.parquet' --out ./data/points --x lon --y lat --order curve",
+    ],
+    run: async (action, inputs, options) => {
+      const target = textOf(options, 'out');
+      if (target === undefined) {
+        throw new CliError(
+          'CLI_USAGE',
+          'dataset convert needs a target: expected --out FOLDER, got none; add it',
+        );
+      }
+      const out = resolve(action.io.cwd, target);
+      const { value, interrupted } = await withProgress(
+        action,
+        'converting',
+        (signal, onProgress) =>
+          convertDataset(
+            { ...convertOptions(options), inputs: [...inputs], out, signal },
+            onProgress,
+          ),
+      );
+      if (interrupted || value === null) {
+        return EXIT.interrupted;
+      }
+      printManifest(action, 'tileloom.cli.dataset-convert/1', out, value);
+      return undefined;
+    },
+  });
+}
+
+/** Options that were given; the others are left to the converter's defaults. */
+function convertOptions(options: OptionValues): Omit<ConvertOptions, 'inputs' | 'out'> {
+  const columns = listOf(options, 'column');
+  const given = {
+    x: textOf(options, 'x'),
+    y: textOf(options, 'y'),
+    columns: columns.length === 0 ? undefined : columns,
+    crs: textOf(options, 'crs'),
+    order: textOf(options, 'order'),
+    tileRows: numberOf(options, 'tileRows'),
+    name: textOf(options, 'name'),
+    force: flagOf(options, 'force'),
+  };
+  return Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== undefined),
+  ) as Omit<ConvertOptions, 'inputs' | 'out'>;
 }
 
 interface RowProgress {

@@ -119,7 +119,7 @@ async function checkNative(): Promise<Omit<Finding, 'check'>> {
   const { defaultLibraryPath, openKernels } = await import('../../native/index.ts');
   const path = defaultLibraryPath();
   if (!existsSync(path)) {
-    return failed(`${path} is missing`, 'build it: npm run build:native');
+    return failed(`${path} is missing`, `run node scripts/build-native.mjs in ${packageRoot()}`);
   }
   try {
     const { isa } = openKernels({ path });
@@ -127,7 +127,7 @@ async function checkNative(): Promise<Omit<Finding, 'check'>> {
   } catch (error) {
     return failed(
       error instanceof Error ? error.message : String(error),
-      'build it again: npm run build:native',
+      `run node scripts/build-native.mjs in ${packageRoot()} again`,
     );
   }
 }

@@ -1,0 +1,153 @@
+// The documents that this room owns, held against the parser, the schema and the errors of every room.
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { leavesOf, pathOf } from '../../cli/command.ts';
+import { createProgram } from '../../cli/program.ts';
+import { completionScript } from '../../cli/commands/completion.ts';
+import { parseSpec, specJsonSchema } from '../../spec/index.ts';
+import { recordingIo } from './fake-io.ts';
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+const withoutComments = (source: string): string =>
+  source.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, '');
+
+/** Parses a line without running it; the path of the command it would run. */
+async function parsed(line: string): Promise<string> {
+  let found = '';
+  const program = createProgram({
+    io: recordingIo().io,
+    exit: { code: 0 },
+    onAction: (path) => {
+      found = path;
+    },
+  });
+  await program.parseAsync(line.split(' ').slice(1), { from: 'user' });
+  return found;
+}
+
+/** Command lines of a text, without comments, redirections, pipes and what follows them. */
+function commandLines(text: string): string[] {
+  return [...text.matchAll(/^\s*(?:\$ )?(tileloom [^\n]*)$/gm)]
+    .map((match) => (match[1] ?? '').split(/ +(?:#|>|\||&&)|  /)[0]?.trim() ?? '')
+    .filter((line) => line !== 'tileloom' && !line.includes('…'));
+}
+
+const program = createProgram({ io: recordingIo().io, exit: { code: 0 } });
+const leaves = leavesOf(program);
+
+describe('docs/cli.md', () => {
+  const text = read('docs/cli.md');
+
+  test('has a section for each command, and no other', () => {
+    const sections = [...text.matchAll(/^### `(tileloom [^`]*)`$/gm)].map((match) => match[1]);
+    expect(sections).toEqual(leaves.map((leaf) => pathOf(leaf)));
+  });
+
+  test.each(leaves.map((leaf) => [pathOf(leaf), leaf] as const))(
+    'names every option of %s',
+    (path, leaf) => {
+      const section = text.split(`### \`${path}\`\n`)[1]?.split('\n### ')[0] ?? '';
+      const lacking = leaf.options
+        .map((option) => option.flags)
+        .filter((flags) => !['-o, --output <format>', '--verbose'].includes(flags))
+        .filter((flags) => !section.includes(`\`${flags}\``));
+      expect(lacking).toEqual([]);
+      expect(section).toContain(leaf.description());
+    },
+  );
+
+  test('shows only command lines that parse', async () => {
+    const lines = commandLines(text);
+    expect(lines.length).toBeGreaterThan(30);
+    for (const line of lines) {
+      expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
+    }
+  });
+});
+
+describe('other command lines', () => {
+  test.each(['README.md', 'docs/spec.md', 'docs/errors.md'])('of %s parse', async (file) => {
+    for (const line of commandLines(read(file))) {
+      expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
+    }
+  });
+
+  test('in the help of every command parse', async () => {
+    for (const leaf of leaves) {
+      let help = '';
+      leaf.configureOutput({
+        writeOut: (text) => {
+          help += text;
+        },
+      });
+      leaf.outputHelp();
+      const lines = commandLines(help);
+      expect(lines.length, pathOf(leaf)).toBeGreaterThan(0);
+      for (const line of lines) {
+        expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
+      }
+    }
+  });
+});
+
+describe('docs/errors.md', () => {
+  const documented = new Set(
+    [...read('docs/errors.md').matchAll(/^\| `([A-Z][A-Z0-9_]+)`/gm)].map((match) => match[1]),
+  );
+
+  test('explains every code of every room, and no other', () => {
+    const files = readdirSync(ROOT, { recursive: true, encoding: 'utf8' }).filter(
+      (file) =>
+        /(^|\/)(errors|activity-error)\.ts$/.test(file) &&
+        !/^(node_modules|dist|tests)\//.test(file),
+    );
+    expect(files.length).toBeGreaterThan(8);
+    const codes = new Set<string>();
+    for (const file of files) {
+      for (const union of withoutComments(read(file)).matchAll(/export type \w+Code =([^;]*);/g)) {
+        for (const [, code] of (union[1] ?? '').matchAll(/'([A-Z][A-Z0-9_]+)'/g)) {
+          codes.add(code ?? '');
+        }
+      }
+    }
+    expect([...documented].toSorted()).toEqual([...codes].toSorted());
+  });
+});
+
+describe('docs/spec.md', () => {
+  const text = read('docs/spec.md');
+
+  test('shows a spec that is valid', () => {
+    const yaml = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? '';
+    expect(parseSpec(yaml, { file: 'docs/spec.md' }).warnings).toEqual([]);
+  });
+
+  test('names every key of the JSON Schema', () => {
+    const keys = new Set<string>();
+    const visit = (node: unknown): void => {
+      if (typeof node === 'object' && node !== null) {
+        const { properties } = node as { properties?: Record<string, unknown> };
+        Object.keys(properties ?? {}).forEach((key) => keys.add(key));
+        Object.values(node).forEach(visit);
+      }
+    };
+    visit(specJsonSchema());
+    expect([...keys].filter((key) => !new RegExp(`\\b${key}\\b`).test(text))).toEqual([]);
+  });
+});
+
+describe('completionScript', () => {
+  test.each(['bash', 'zsh', 'fish'])('of %s knows every command and option', (shell) => {
+    const script = completionScript(program, shell);
+    for (const leaf of leaves) {
+      expect(script).toContain(leaf.name());
+      for (const option of leaf.options) {
+        expect(script).toContain((option.long ?? '').replace(/^--/, ''));
+      }
+    }
+  });
+});
