@@ -2,7 +2,7 @@
 //
 // 1. This run's own history of the variant on that device class and shape.
 // 2. Else the declared speed, corrected by how another variant of the run compares with what it
-//    declared there (the same disks and neighbours slow both), within 1/100 and 10.
+//    declared there (the same disks and neighbours slow both), within 1e-4 and 10.
 // 3. Else the declared speed. A CPU's declared speed is per core: it counts × the snapshot's cores.
 import type { VariantSpec } from '../registry/index.ts';
 import { findHistory, shapeBucket, type DeviceSnapshot } from '../telemetry/index.ts';
@@ -17,7 +17,7 @@ export interface ExpectedRate {
   readonly because: Reason;
 }
 
-const CALIBRATION_MIN = 0.01;
+const CALIBRATION_MIN = 1e-4;
 const CALIBRATION_MAX = 10;
 
 /** Expected rows per second of a variant on a device for the work of a plan input. */

@@ -138,11 +138,13 @@ function refuseRequest(context: RefusalContext): PlanRefusal | null {
 
 function refuseAll(context: RefusalContext): PlanRefusal {
   const { attempt } = context;
-  const { operation } = attempt.input.work;
+  const { pins, work } = attempt.input;
   const reasons = [
     ...attempt.reasons,
-    reason('NO_ADMISSIBLE_VARIANT', { operation }),
+    reason('NO_ADMISSIBLE_VARIANT', { operation: work.operation }),
     ...releases(context, false),
+    // Not enough by themselves, but they hide what a host without them could do.
+    ...pins.winners.map((pin) => reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id })),
   ];
   const hopeless = attempt.screening.candidates.every((candidate) =>
     STATIC_REJECTS.has(candidate.reject ?? ''),

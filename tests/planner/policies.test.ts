@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest';
+import {
+  DEFAULT_POLICY_ID,
+  POLICIES,
+  PlannerError,
+  plan,
+  policyById,
+  policyFrom,
+} from '../../planner/index.ts';
+import { REGISTRY } from '../../registry/index.ts';
+import { makeInput, planned } from './fixtures.ts';
+
+describe('policies', () => {
+  test('a shipped policy never changes: its digest is fixed', () => {
+    expect(POLICIES.map((policy) => `${policy.id} ${policy.digest}`)).toMatchInlineSnapshot(`
+      [
+        "probe-first@1 21e85538f501727dc276b7cc5a8bd5f500bab7b884e5d1210cab79c64d0a1224",
+        "probe-first@2 dad9450587138091ec3608f9a318a6a66a7838ffb2308a373fffcfca0f05b392",
+      ]
+    `);
+  });
+
+  test('the default policy ships', () => {
+    expect(policyById(DEFAULT_POLICY_ID).id).toBe('probe-first@2');
+  });
+
+  test('a policy is data: written down and read again it plans the same', () => {
+    const stored = policyFrom(JSON.parse(JSON.stringify(policyById('probe-first@2').data)));
+    expect(stored.digest).toBe(policyById('probe-first@2').digest);
+    expect(plan(makeInput(), stored, REGISTRY)).toEqual(planned(makeInput()));
+  });
+
+  test.each([
+    ['probe-frist@2', 'probe-first@2'],
+    ['probe-first', 'probe-first@2'],
+    ['probe-first@3', 'probe-first@1'],
+  ])('"%s" is answered with "%s"', (id, nearest) => {
+    expect(() => policyById(id)).toThrow(`did you mean "${nearest}"?`);
+  });
+});
+
+describe('plan input', () => {
+  const policy = policyById('probe-first@2');
+
+  test.each([
+    ['another policy', { policy: { id: 'probe-first@1', digest: 'x' } }, 'PLAN_POLICY_MISMATCH'],
+    ['another registry', { registry: { digest: 'x' } }, 'PLAN_REGISTRY_MISMATCH'],
+    ['no reserved tiles', { where: { reservedTiles: 0 } }, 'PLAN_INPUT_INVALID'],
+    ['rows that are no number', { work: { rows: NaN } }, 'PLAN_INPUT_INVALID'],
+    ['negative rows', { work: { rows: -1 } }, 'PLAN_INPUT_INVALID'],
+    ['no seconds', { limits: { chunkSecondsTarget: 0 } }, 'PLAN_INPUT_INVALID'],
+  ])('with %s is an error, not a plan', (_, changes, code) => {
+    expect(() => plan(makeInput(changes), policy, REGISTRY)).toThrow(
+      expect.objectContaining({ name: 'PlannerError', code }) as PlannerError,
+    );
+  });
+
+  test('an unknown operation is an error that names the nearest', () => {
+    expect(() => plan(makeInput({ work: { operation: 'asign' } }), policy, REGISTRY)).toThrow(
+      'did you mean "assign"?',
+    );
+  });
+});
