@@ -21,6 +21,8 @@ export function orientation(
   px: number,
   py: number,
 ): number {
+  // Neighbouring edges share an end, the commonest zero by far.
+  if ((px === ax && py === ay) || (px === bx && py === by)) return 0;
   const left = (bx - ax) * (py - ay);
   const right = (by - ay) * (px - ax);
   const determinant = left - right;
