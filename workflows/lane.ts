@@ -87,7 +87,7 @@ export async function runLane(shard: ShardState, lane: Lane, port: LanePort): Pr
     if (!isCancellation(error)) throw error;
     abandon(shard, lane);
   } finally {
-    dropLease(lane, port, 'release');
+    dropLease(lane, port);
     show(lane, 'idle');
   }
 }
@@ -98,7 +98,7 @@ function othersWork(shard: ShardState): boolean {
 
 /** Waits for work of other lanes to come back, or for the operator, without holding a lease. */
 async function rest(shard: ShardState, lane: Lane, port: LanePort): Promise<void> {
-  dropLease(lane, port, 'release');
+  dropLease(lane, port);
   const { epoch, paused } = shard.operator;
   if (paused) show(lane, 'holding', { waiting: 'paused by the operator' });
   else show(lane, 'idle');
@@ -110,8 +110,8 @@ async function rest(shard: ShardState, lane: Lane, port: LanePort): Promise<void
   );
 }
 
-function dropLease(lane: Lane, port: LanePort, how: 'release' | 'gone'): void {
-  if (lane.lease !== null && how === 'release') port.release(lane.lease);
+function dropLease(lane: Lane, port: LanePort): void {
+  if (lane.lease !== null) port.release(lane.lease);
   lane.lease = null;
   lane.planLease = null;
 }
@@ -146,7 +146,7 @@ async function workOneChunk(
   port: LanePort,
 ): Promise<void> {
   if (claimQueue(shard.input, shard.operator) !== lane.claimedOn) {
-    dropLease(lane, port, 'release');
+    dropLease(lane, port);
     return;
   }
   const reservation = reserve(shard, lane);
@@ -154,7 +154,7 @@ async function workOneChunk(
   const planned = await planReservation(shard, lane, lease, reservation, port);
   if (planned !== null) await execute(shard, lane, lease, planned, port);
   if (lane.lease !== null && lane.leaseChunks >= lease.chunksMax) {
-    dropLease(lane, port, 'release');
+    dropLease(lane, port);
   }
   port.boundary();
 }
@@ -241,7 +241,7 @@ async function execute(
   const queue = lease.deviceQueues[plan.deviceId];
   if (queue === undefined) {
     abandon(shard, lane);
-    dropLease(lane, port, 'release');
+    dropLease(lane, port);
     return;
   }
   const range = shrink(shard, lane, plan.chunkTiles);
@@ -286,7 +286,7 @@ async function follow(
 ): Promise<void> {
   if (shard.parked.length > shard.parkedSealed) port.parked();
   if (reaction.failure !== null) port.fail(reaction.failure);
-  if (reaction.lease !== 'keep') dropLease(lane, port, reaction.lease);
+  if (reaction.lease === 'release') dropLease(lane, port);
   if (reaction.backOffMs <= 0 || shard.stop !== null) return;
   const state = lane.holds > 0 ? 'holding' : 'backing-off';
   const { epoch } = shard.operator;

@@ -24,8 +24,8 @@ const SURPRISES_MAX = 5;
 export interface Reaction {
   readonly backOffMs: number;
   readonly waiting: string | null;
-  /** Whether the lease is over: `gone` without a word to the host, `release` with one. */
-  readonly lease: 'keep' | 'release' | 'gone';
+  /** Whether the lease goes on; a host that is gone cannot be told, which costs nobody any time. */
+  readonly lease: 'keep' | 'release';
   readonly failure: RunFailure | null;
 }
 
@@ -89,7 +89,7 @@ function hostLost(lane: Lane, failure: Failure): Reaction {
   return {
     backOffMs: backOffMs(lane.hostLosses - 1, 250, 30_000),
     waiting: `claiming another host: ${failure.message}`,
-    lease: 'gone',
+    lease: 'release',
     failure: null,
   };
 }
@@ -187,7 +187,7 @@ function surprise(lane: Lane, failure: Failure): Reaction {
   lane.surprises += 1;
   if (lane.surprises >= SURPRISES_MAX) return fail(failure.code, failure.message);
   return {
-    backOffMs: backOffMs(lane.surprises, 500, 30_000),
+    backOffMs: backOffMs(lane.surprises, 200, 30_000),
     waiting: `trying again after an unexpected failure: ${failure.message}`,
     lease: 'release',
     failure: null,

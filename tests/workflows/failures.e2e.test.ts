@@ -180,20 +180,34 @@ describe('failures of execute', () => {
 });
 
 describe('hosts that go', () => {
-  test('a host that never picks its work up is left after the schedule-to-start timeout', async () => {
-    await fleet.addHost('dead', { capacity: 1 });
-    let orders = 0;
-    work.onExecute = async (_order, host) => {
-      if (host !== 'dead') return;
-      orders += 1;
-      await new Promise((resolve) => setTimeout(resolve, 60_000));
-    };
-    const running = fleet.run(runInput(runId, { limits: { lanes: 2 } }));
-    while (orders === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    const began = performance.now();
+  test('a host that does not pick its work up is left after schedule-to-start', async () => {
+    await fleet.addHost('deaf', { capacity: 1, deaf: true });
+    const handle = await fleet.start(runInput(runId, { limits: { lanes: 2 } }));
+    while (work.planned().length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     await fleet.addHost('alive', { capacity: 2 });
-    expect(await running).toMatchObject({ phase: 'finished', published: { tiles: 40 } });
-    void began;
+    expect(await handle.result()).toMatchObject({ phase: 'finished', published: { tiles: 40 } });
+    const hosts = work.calls.flatMap((call) => (call.kind === 'execute' ? [call.host] : []));
+    expect(new Set(hosts)).toEqual(new Set(['alive']));
+  });
+
+  test('a silent execute is computed again, and what it commits late does not count', async () => {
+    await fleet.addHost('one', { capacity: 3 });
+    let zombieEnds = 0;
+    let silent: number | null = null;
+    work.isSilent = ({ chunk }) => chunk === silent;
+    work.onExecute = async ({ chunk }) => {
+      if (chunk < 4 || silent !== null) return;
+      silent = chunk;
+      await new Promise((resolve) => setTimeout(resolve, 5_500));
+      zombieEnds += 1;
+    };
+    work.executeMs = 250;
+    expect(await fleet.run(runInput(runId))).toMatchObject({ published: { tiles: 40 } });
+    while (zombieEnds === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    const orders = work.executed().filter(({ chunk }) => chunk === silent);
+    expect(orders).toHaveLength(1);
+    const again = work.executed().filter(({ firstTile }) => firstTile === orders[0]?.firstTile);
+    expect(again).toHaveLength(2);
   });
 
   test('a host that vanishes costs its chunk, which another host computes', async () => {

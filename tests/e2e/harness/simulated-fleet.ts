@@ -41,6 +41,8 @@ function installRuntime(): void {
 export interface HostOptions {
   readonly capacity?: number;
   readonly chunksMax?: number;
+  /** Claims and plans, but never picks up an execute. */
+  readonly deaf?: boolean;
 }
 
 export interface SimulatedHost {
@@ -163,6 +165,7 @@ async function addHost(
   const execute = mapped(async (order: ExecuteOrder) => {
     const hold = book.hold(order.leaseId);
     const beat = setInterval(() => {
+      if (work.isSilent(order)) return;
       Context.current().heartbeat();
       hold.renew();
     }, 100);
@@ -191,7 +194,9 @@ async function addHost(
       },
     }),
     create({ taskQueue: QUEUES.host(name), activities: { plan, releaseLease, claimHost } }),
-    create({ taskQueue: QUEUES.device(name, 'cpu'), activities: { execute } }),
+    ...(options.deaf === true
+      ? []
+      : [create({ taskQueue: QUEUES.device(name, 'cpu'), activities: { execute } })]),
   ]);
   return {
     name,

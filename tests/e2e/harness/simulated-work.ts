@@ -55,6 +55,8 @@ export class SimulatedWork {
   onPlan: (call: PlanCall, host: string) => Promise<PlanAnswer['decision'] | void> | void = () =>
     undefined;
   onExecute: (order: ExecuteOrder, host: string) => Promise<void> | void = () => undefined;
+  /** Executes that send no heartbeat, as if their host had died. */
+  isSilent: (order: ExecuteOrder) => boolean = () => false;
   onSeal: (request: SealRequest) => Promise<readonly PartRef[] | void> | readonly PartRef[] | void =
     () => undefined;
   onPrepare: (request: PrepareRequest) => Promise<void> | void = () => undefined;
