@@ -158,7 +158,8 @@ export class LineReader {
 
 function decode(list: PayloadList | null | undefined): unknown {
   const data = list?.payloads?.[0]?.data;
-  return data ? (JSON.parse(new TextDecoder().decode(data)) as unknown) : null;
+  // A void result has no data; the protobuf default for it is an empty array.
+  return data && data.length > 0 ? (JSON.parse(new TextDecoder().decode(data)) as unknown) : null;
 }
 
 function timeOf(event: HistoryEvent): number {

@@ -1,23 +1,36 @@
 // Owns the worker's log: pino lines on stderr, with the Temporal SDK's own log bridged into it.
-import { DefaultLogger, Runtime, type LogLevel } from '@temporalio/worker';
+import { DefaultLogger, Runtime, type LogLevel, type LogMetadata } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
 
 let installed = false;
 
 /** Creates the process's logger and, once per process, routes the Temporal SDK's log into it. */
 export function createLogger(level: string): Logger {
-  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+  const logger = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination(2),
+  );
   if (!installed) {
     installed = true;
     Runtime.install({
       logger: new DefaultLogger('WARN', (entry) => {
-        logger[pinoLevel(entry.level)]({ temporal: entry.meta }, entry.message);
+        if (ONE_KIND_ONLY.test(entry.message)) return;
+        logger[pinoLevel(entry.level)](factsOf(entry.meta), entry.message);
       }),
       telemetryOptions: { logging: { filter: { core: 'WARN', other: 'WARN' }, forward: {} } },
       shutdownSignals: [],
     });
   }
   return logger;
+}
+
+/** Each of our queues takes one kind of task on purpose; the SDK warns about the other. */
+const ONE_KIND_ONLY = /^No (activities|workflows) registered/u;
+
+/** The part of the SDK's metadata that helps a reader: what failed, where, and how. */
+function factsOf(meta: LogMetadata | undefined): Record<string, unknown> {
+  const { workflowId, activityId, taskQueue, attempt, error } = meta ?? {};
+  return { workflowId, activityId, taskQueue, attempt, err: error };
 }
 
 function pinoLevel(level: LogLevel): 'error' | 'warn' | 'info' | 'debug' {
