@@ -189,6 +189,17 @@ export function checkDoubles(value: unknown, length: number, what: string): Floa
   return value;
 }
 
+/** @throws {NativeError} `BAD_ARGUMENT` unless the value is an Int32Array of that length */
+export function checkInt32s(value: unknown, length: number, what: string): void {
+  if (!(value instanceof Int32Array) || value.length !== length) {
+    const got = value instanceof Int32Array ? `length ${value.length}` : typeof value;
+    throw new NativeError(
+      'BAD_ARGUMENT',
+      `${what} are not usable: expected an Int32Array of length ${length}, got ${got}; correct the call`,
+    );
+  }
+}
+
 /**
  * UTF-8 bytes with a NUL at the end, to be passed as `void *`.
  *

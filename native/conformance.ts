@@ -211,7 +211,7 @@ async function checkPolygons(
   for (const boundary of BOUNDARIES.filter((rule) => variant.boundaries.includes(rule))) {
     for (const overlap of OVERLAPS.filter((rule) => variant.overlaps.includes(rule))) {
       if (variant.needsIndex) {
-        await library.buildIndex({ geometryPath, indexPath, boundary, overlap });
+        await library.buildIndex({ geometryPath, indexPath, boundary, overlap, durable: false });
       }
       const layer = library.openLayer({
         geometryPath,

@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import {
   cText,
   checkDoubles,
+  checkInt32s,
   checkInteger,
   ErrorSlot,
   HandleSlot,
@@ -39,7 +40,7 @@ const ASSIGN =
   'uint64_t pairs_capacity, void *pairs_used, void *error)';
 const BUILD =
   'int tl_index_build(void *geometry_path, void *geometry_sha256, void *index_path, ' +
-  'uint32_t boundary, uint32_t overlap, uint64_t bytes_max, void *info, void *error)';
+  'uint32_t boundary, uint32_t overlap, uint64_t bytes_max, uint32_t durable, void *info, void *error)';
 const OPEN_LAYER =
   'int tl_layer_open(void *geometry_path, void *geometry_sha256, void *index_path, void *out, ' +
   'void *info, void *error)';
@@ -117,6 +118,7 @@ class Library implements KernelLibrary {
       BOUNDARY_NUMBER[options.boundary],
       OVERLAP_NUMBER[options.overlap],
       checkInteger(options.maxBytes ?? DEFAULT_INDEX_BYTES, Number.MAX_SAFE_INTEGER, 'maxBytes'),
+      options.durable === false ? 0 : 1,
       info,
       error.bytes,
     );
@@ -149,14 +151,19 @@ class Library implements KernelLibrary {
     return openNativeChunk({ function: this.#function }, handleOf(options.layer), options);
   }
 
-  async assignPoints(o: AssignOptions, x: Float64Array, y: Float64Array): Promise<Int32Array> {
+  async assignPoints(
+    o: AssignOptions,
+    x: Float64Array,
+    y: Float64Array,
+    out: Int32Array = new Int32Array(x.length),
+  ): Promise<Int32Array> {
     if (o.overlap === 'all') {
       throw new NativeError(
         'BAD_ARGUMENT',
         'assignPoints cannot answer overlap all: expected first or error; use assignAllPairs',
       );
     }
-    return (await this.#assign(o, x, y, new Int32Array(0))).ids;
+    return (await this.#assign(o, x, y, new Int32Array(0), out)).ids;
   }
 
   async assignAllPairs(o: AssignOptions, x: Float64Array, y: Float64Array): Promise<AllPairs> {
@@ -168,7 +175,7 @@ class Library implements KernelLibrary {
     }
     let pairs = new Int32Array(Math.max(1024, x.length * 2));
     for (;;) {
-      const { ids, used, enough } = await this.#assign(o, x, y, pairs);
+      const { ids, used, enough } = await this.#assign(o, x, y, pairs, new Int32Array(x.length));
       if (enough) {
         return { counts: ids, features: pairs.slice(0, used) };
       }
@@ -176,10 +183,16 @@ class Library implements KernelLibrary {
     }
   }
 
-  async #assign(o: AssignOptions, x: Float64Array, y: Float64Array, pairs: Int32Array) {
+  async #assign(
+    o: AssignOptions,
+    x: Float64Array,
+    y: Float64Array,
+    pairs: Int32Array,
+    ids: Int32Array,
+  ) {
     checkDoubles(x, x.length, 'x of the points');
     checkDoubles(y, x.length, 'y of the points');
-    const ids = new Int32Array(x.length);
+    checkInt32s(ids, x.length, 'ids of the points');
     const used = new BigUint64Array(1);
     const error = new ErrorSlot();
     const status = await this.#function(ASSIGN).callAsync(

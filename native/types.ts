@@ -23,6 +23,8 @@ export interface BuildIndexOptions {
   readonly overlap: OverlapRule;
   /** Target for the index and the builder's peak together; the grid gets coarser to keep it. */
   readonly maxBytes?: number;
+  /** False: the file is not synced; a crash may leave one that openLayer refuses. True by default. */
+  readonly durable?: boolean;
 }
 
 export interface OpenLayerOptions {
@@ -174,8 +176,17 @@ export interface KernelLibrary {
   buildIndex(options: BuildIndexOptions): Promise<IndexInfo>;
   openLayer(options: OpenLayerOptions): Layer;
   openChunk(options: OpenChunkOptions): Chunk;
-  /** Feature per point: −1 outside, −2 invalid. For overlap `all` use `assignAllPairs`. */
-  assignPoints(options: AssignOptions, x: Float64Array, y: Float64Array): Promise<Int32Array>;
+  /**
+   * Feature per point: −1 outside, −2 invalid. For overlap `all` use `assignAllPairs`.
+   *
+   * @param out filled and returned when given; as long as x
+   */
+  assignPoints(
+    options: AssignOptions,
+    x: Float64Array,
+    y: Float64Array,
+    out?: Int32Array,
+  ): Promise<Int32Array>;
   assignAllPairs(options: AssignOptions, x: Float64Array, y: Float64Array): Promise<AllPairs>;
   /** Exact sign of (b − a) × (p − a), coordinates finite. */
   orientationSign(a: readonly number[], b: readonly number[], p: readonly number[]): -1 | 0 | 1;

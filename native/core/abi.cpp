@@ -98,7 +98,7 @@ int tl_exact_sum(const double *values, const uint8_t *validity, uint64_t count, 
 }
 
 int tl_index_build(const char *geometry_path, const uint8_t geometry_sha256[32],
-                   const char *index_path, uint32_t boundary, uint32_t overlap, uint64_t bytes_max,
+                   const char *index_path, uint32_t boundary, uint32_t overlap, uint64_t bytes_max, uint32_t durable,
                    tl_index_info *info, tl_error *error) {
   return guard(error, [&] {
     require(geometry_path != nullptr && geometry_sha256 != nullptr && index_path != nullptr,
@@ -106,7 +106,7 @@ int tl_index_build(const char *geometry_path, const uint8_t geometry_sha256[32],
     require_rules(boundary, overlap);
     const FloatEnvironment environment;
     const tl_index_info built = tileloom::build_index(
-        {geometry_path, geometry_sha256, index_path, boundary, overlap, bytes_max});
+        {geometry_path, geometry_sha256, index_path, boundary, overlap, bytes_max, durable != 0});
     if (info != nullptr) {
       *info = built;
     }

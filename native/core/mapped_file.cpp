@@ -105,7 +105,8 @@ void MappedFile::copy(const char *path) {
   }
 }
 
-void write_file_atomically(const char *path, const FilePiece *pieces, int count) {
+void write_file_atomically(const char *path, const FilePiece *pieces, int count,
+                           bool durable) {
   const std::string temporary = std::string(path) + "." + std::to_string(getpid()) + ".tmp";
   const int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) {
@@ -116,7 +117,7 @@ void write_file_atomically(const char *path, const FilePiece *pieces, int count)
     for (int index = 0; index < count; ++index) {
       write_all(file.get(), pieces[index], temporary);
     }
-    if (fsync(file.get()) != 0) {
+    if (durable && fsync(file.get()) != 0) {
       throw system_failure(TL_IO_ERROR, "file " + temporary + " cannot be synced", errno);
     }
     if (rename(temporary.c_str(), path) != 0) {

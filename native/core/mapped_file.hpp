@@ -52,11 +52,11 @@ class OpenFile {
 // Throws TL_IO_ERROR with the path.
 OpenFile open_for_reading(const char *path);
 
-// Writes the pieces to `<path>.<pid>.tmp`, syncs, and renames it to path.
+// Writes the pieces to `<path>.<pid>.tmp`, syncs it when durable, and renames it to path.
 struct FilePiece {
   const void *data;
   uint64_t size;
 };
-void write_file_atomically(const char *path, const FilePiece *pieces, int count);
+void write_file_atomically(const char *path, const FilePiece *pieces, int count, bool durable);
 
 }  // namespace tileloom

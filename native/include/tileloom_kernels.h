@@ -169,11 +169,13 @@ typedef struct tl_index_info {
 
 /* Builds the index of a layer for one boundary and overlap rule and writes it to a temporary file
  * that is renamed to index_path. Deterministic: equal geometry and options give equal bytes.
+ * durable 0: the file is not synced; a crash may leave one that tl_layer_open refuses.
  * bytes_max: target for the index and the builder's peak together; the grid gets coarser to keep
  * it. */
 TL_API int tl_index_build(const char *geometry_path, const uint8_t geometry_sha256[32],
                           const char *index_path, uint32_t boundary, uint32_t overlap,
-                          uint64_t bytes_max, tl_index_info *info, tl_error *error);
+                          uint64_t bytes_max, uint32_t durable, tl_index_info *info,
+                          tl_error *error);
 
 typedef struct tl_layer tl_layer;
 

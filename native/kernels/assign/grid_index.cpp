@@ -131,7 +131,7 @@ void own_digest(const IndexHeader &header, uint8_t out[16]) {
 }
 
 // Fills sizes, offsets and digests, and writes the file.
-void write_index(IndexHeader &header, const PackedGrid &packed, const char *path) {
+void write_index(IndexHeader &header, const PackedGrid &packed, const char *path, bool durable) {
   const uint64_t cells_bytes = packed.cells.size() * sizeof(int32_t);
   const uint64_t ids_bytes = packed.ids.size() * sizeof(uint32_t);
   header.record_count = packed.record_count;
@@ -157,7 +157,7 @@ void write_index(IndexHeader &header, const PackedGrid &packed, const char *path
       {zeros, header.ids_offset - header.records_offset - header.records_bytes},
       {packed.ids.data(), ids_bytes},
   };
-  write_file_atomically(path, pieces, 6);
+  write_file_atomically(path, pieces, 6, durable);
 }
 
 bool section_fits(uint64_t offset, uint64_t count, uint64_t size, uint64_t bytes) {
@@ -189,7 +189,7 @@ tl_index_info build_index(const IndexRequest &request) {
     header.x0 = header.y0 = header.cells_per_x = header.cells_per_y = 0;
     packed = PackedGrid{};
   }
-  write_index(header, packed, request.index_path);
+  write_index(header, packed, request.index_path, request.durable);
   return describe_index(&header);
 }
 

@@ -14,6 +14,7 @@ struct IndexRequest {
   uint32_t boundary;
   uint32_t overlap;
   uint64_t bytes_max;
+  bool durable;
 };
 
 // Deterministic; falls back to coarser grids to keep bytes_max and the padding proof, and to an
