@@ -7,7 +7,8 @@
 /** Digest of a variant that has no sources in this build: SHA-256 of nothing. */
 export const NO_SOURCES_DIGEST = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
-const SHARED = ['native/include/', 'native/core/'] as const;
+// The Makefile holds the compiler flags, on which exactness depends.
+const SHARED = ['native/Makefile', 'native/include/', 'native/core/'] as const;
 
 export const VARIANT_SOURCES: Readonly<Record<string, readonly string[]>> = Object.freeze({
   'assign/grid-avx2@1': [...SHARED, 'native/kernels/assign/'],
