@@ -9,7 +9,6 @@ export type CliErrorCode =
   | 'CLI_RUN_UNKNOWN'
   | 'CLI_RUN_EXISTS'
   | 'CLI_RUN_OPEN'
-  | 'CLI_RUN_FAILED'
   | 'CLI_CHUNK_UNKNOWN'
   | 'CLI_SINK_CLAIMED'
   | 'CLI_PATH_MISSING'

@@ -26,7 +26,6 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   CLI_RUN_EXISTS: EXIT.conflict,
   CLI_RUN_OPEN: EXIT.conflict,
   CLI_SINK_CLAIMED: EXIT.conflict,
-  CLI_RUN_FAILED: EXIT.runFailed,
   CLI_NO_PLAN: EXIT.runFailed,
   CLI_SERVER_UNREACHABLE: EXIT.unreachable,
   CLI_NO_WORKER: EXIT.unreachable,

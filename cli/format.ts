@@ -37,8 +37,12 @@ export function formatBytes(bytes: number): string {
   return `${scaled.toFixed(digits)} ${units[unit] ?? 'B'}`;
 }
 
-/** Seconds as people say them: `0.35 s`, `42 s`, `3 min 5 s`, `2 h 14 min`, `3 d 4 h`. */
+/** Seconds as people say them: `4.2 ms`, `0.35 s`, `42 s`, `3 min 5 s`, `2 h 14 min`, `3 d 4 h`. */
 export function formatDuration(seconds: number): string {
+  if (seconds > 0 && seconds < 0.1) {
+    const ms = seconds * 1000;
+    return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+  }
   if (seconds < 10) {
     return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
   }

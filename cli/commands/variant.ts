@@ -1,9 +1,15 @@
 // Owns `tileloom variant`: the registry, and the proof that variants agree with exact arithmetic.
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { REGISTRY, nearestName, type VariantSpec } from '../../registry/index.ts';
 import { addGroup, addLeaf, type ProgramContext } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { formatBytes, formatFacts, formatShort, formatTable } from '../format.ts';
+import { EXIT } from '../exit.ts';
+import { textOf } from '../options.ts';
+import { verifyVariants, type Verdict } from '../variants/verify.ts';
+import { packageRoot } from '../version.ts';
+import { formatBytes, formatCount, formatFacts, formatShort, formatTable } from '../format.ts';
 
 /** Adds the group. */
 export function addVariantCommands(program: Command, context: ProgramContext): void {
@@ -50,6 +56,67 @@ export function addVariantCommands(program: Command, context: ProgramContext): v
       return undefined;
     },
   });
+  addVerify(group, context);
+}
+
+function addVerify(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'verify',
+    summary: 'Run every variant that this host can run against the conformance corpus.',
+    args: [['[variant]', 'only this one']],
+    options: [
+      ['--corpus <folder>', "folder with the corpus (default: the one in this product's sources)"],
+    ],
+    examples: [
+      'tileloom variant verify',
+      'tileloom variant verify assign/grid-avx2@1 --corpus ./corpus -o json',
+    ],
+    run: async ({ io, output }, [id], options) => {
+      const folder = textOf(options, 'corpus');
+      const corpus = folder === undefined ? defaultCorpus() : resolve(io.cwd, folder);
+      const variants = id === undefined ? allVariants() : [requireVariant(id)];
+      const verdicts = await verifyVariants(variants, corpus, output.note);
+      const agrees = verdicts.every((verdict) => verdict.state !== 'wrong');
+      output.document('tileloom.cli.variant-verify/1', { corpus, agrees, verdicts }, () =>
+        renderVerdicts(verdicts),
+      );
+      return agrees ? EXIT.ok : EXIT.runFailed;
+    },
+  });
+}
+
+/** The corpus lies beside the sources; the published package does not carry its megabytes. */
+function defaultCorpus(): string {
+  const corpus = join(packageRoot(), 'tests', 'fixtures', 'corpus');
+  if (existsSync(corpus)) {
+    return corpus;
+  }
+  throw new CliError(
+    'CLI_USAGE',
+    'the conformance corpus is not part of this installation: expected --corpus FOLDER, got none; ' +
+      'take tests/fixtures/corpus of the sources',
+  );
+}
+
+function renderVerdicts(verdicts: readonly Verdict[]): string {
+  const table = formatTable(
+    ['variant', 'verdict', 'orientations', 'points', 'sums', 'wrong', ''],
+    verdicts.map((verdict) => [
+      verdict.variant,
+      verdict.state,
+      formatCount(verdict.checked.orientation),
+      formatCount(verdict.checked.points),
+      formatCount(verdict.checked.sums),
+      formatCount(verdict.failed),
+      verdict.why ?? '',
+    ]),
+  );
+  const failures = verdicts.flatMap((verdict) =>
+    verdict.failures.map(
+      (failure) => `${verdict.variant}: ${failure.check} ${failure.id}: ${failure.message}`,
+    ),
+  );
+  return failures.length === 0 ? table : `${table}\n\n${failures.join('\n')}`;
 }
 
 function allVariants(): readonly VariantSpec[] {
