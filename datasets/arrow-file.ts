@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DataType, type Schema } from 'apache-arrow';
 import { Footer } from 'apache-arrow/ipc/metadata/file';
 import { Message } from 'apache-arrow/ipc/metadata/message';
+import { checkFooterBounds, checkMessageBounds } from './arrow-bounds.ts';
 import { DatasetError, fileError, type DatasetErrorCode } from './errors.ts';
 
 /** Byte range of one buffer, absolute in the file. */
@@ -141,7 +142,7 @@ function readFooter(file: string, fd: number, bytes: number): FooterContents {
     throw problem('ARROW_CORRUPT', file, `a footer within ${bytes} bytes`, `${length} bytes of it`);
   }
   const raw = readExactly(file, fd, bytes - TAIL_BYTES - length, length);
-  if (isBigEndian(raw, SCHEMA_IN_FOOTER)) {
+  if (decoding(file, 'footer', () => checkFooterBounds(raw)).isBigEndian) {
     throw problem('ARROW_ENDIANNESS', file, 'little-endian data', 'big-endian data');
   }
   return decodeFooter(file, raw, bytes - TAIL_BYTES - length);
@@ -190,19 +191,20 @@ function decodeBatch(
 ): BatchLayout {
   const view = new DataView(metadata.buffer, metadata.byteOffset, metadata.byteLength);
   const skip = view.getInt32(0, true) === -1 ? 8 : 4;
-  const message = decoding(file, `batch ${batch}`, () => Message.decode(metadata.subarray(skip)));
+  const bytes = metadata.subarray(skip);
+  const facts = decoding(file, `batch ${batch}`, () => checkMessageBounds(bytes));
+  if (facts.isCompressed) {
+    throw problem('ARROW_COMPRESSED', file, `an uncompressed batch ${batch}`, 'a compressed body');
+  }
+  const message = decoding(file, `batch ${batch}`, () => Message.decode(bytes));
   if (Number(message.headerType) !== RECORD_BATCH_HEADER) {
     throw problem('ARROW_CORRUPT', file, `a record batch as batch ${batch}`, 'another message');
   }
   const header = decoding(file, `batch ${batch}`, () => message.header()) as {
     readonly length: number;
-    readonly compression: unknown;
     readonly nodes: readonly { readonly length: number; readonly nullCount: number }[];
     readonly buffers: readonly { readonly offset: number; readonly length: number }[];
   };
-  if (header.compression !== null && header.compression !== undefined) {
-    throw problem('ARROW_COMPRESSED', file, `an uncompressed batch ${batch}`, 'a compressed body');
-  }
   const buffers = header.buffers.map(({ offset, length }, index) => {
     if (offset < 0 || length < 0 || offset + length > body.bodyBytes) {
       const got = `${offset} + ${length}`;
@@ -217,39 +219,6 @@ function decodeBatch(
   });
   const nodes = header.nodes.map((node) => ({ length: node.length, nulls: node.nullCount }));
   return { rows: header.length, nodes, buffers };
-}
-
-/** Field numbers of the schema within a footer and within the message that starts a stream. */
-const SCHEMA_IN_FOOTER = 1;
-const SCHEMA_IN_MESSAGE = 2;
-
-/** Endianness that the schema message of a stream declares. */
-export function messageEndianness(message: Uint8Array): 'little' | 'big' {
-  return isBigEndian(message, SCHEMA_IN_MESSAGE) ? 'big' : 'little';
-}
-
-/**
- * Finds the schema's endianness, which apache-arrow's decoder passes over: the schema's field 0 is an
- * i16, 1 for big-endian (flatbuffers internals, "Vtable"; Arrow Schema.fbs).
- */
-function isBigEndian(root: Uint8Array, schemaField: number): boolean {
-  const view = new DataView(root.buffer, root.byteOffset, root.byteLength);
-  try {
-    const schema = fieldPosition(view, view.getUint32(0, true), schemaField);
-    if (schema === null) return false;
-    const endianness = fieldPosition(view, schema + view.getUint32(schema, true), 0);
-    return endianness !== null && view.getInt16(endianness, true) === 1;
-  } catch (error) {
-    if (error instanceof RangeError) return false;
-    throw error;
-  }
-}
-
-function fieldPosition(view: DataView, table: number, field: number): number | null {
-  const vtable = table - view.getInt32(table, true);
-  if (4 + 2 * field >= view.getUint16(vtable, true)) return null;
-  const offset = view.getUint16(vtable + 4 + 2 * field, true);
-  return offset === 0 ? null : table + offset;
 }
 
 function decoding<T>(file: string, what: string, decode: () => T): T {

@@ -11,7 +11,8 @@ import {
   type RecordBatch,
   type Schema,
 } from 'apache-arrow';
-import { ArrowFile, messageEndianness } from './arrow-file.ts';
+import { ArrowFile } from './arrow-file.ts';
+import { checkArrowStream } from './arrow-stream.ts';
 import { DatasetError, fileError } from './errors.ts';
 import type { ColumnSpec, ColumnType } from './format.ts';
 import { floorDivide } from './input-parquet.ts';
@@ -56,33 +57,17 @@ export async function openArrow(
   };
 }
 
-/** Refuses foreign-endian and compressed data, and files that are torn, before anything is decoded. */
+/** Refuses what is torn, malformed, foreign-endian or compressed before anything is decoded. */
 async function checkArrow(file: string, format: InputFormat): Promise<void> {
-  if (format === 'arrow-file') {
-    const opened = ArrowFile.open(file, { dictionaries: true });
-    try {
-      for (let batch = 0; batch < opened.batches; batch += 1) opened.layout(batch);
-    } finally {
-      opened.close();
-    }
+  if (format === 'arrow-stream') {
+    await checkArrowStream(file);
     return;
   }
-  const handle = await open(file, 'r').catch((error: unknown) => {
-    throw fileError(error, 'opening', file);
-  });
+  const opened = ArrowFile.open(file, { dictionaries: true });
   try {
-    const head = new Uint8Array(65_536);
-    const { bytesRead } = await handle.read(head, 0, head.length, 0);
-    if (messageEndianness(head.subarray(8, bytesRead)) === 'big') {
-      throw new DatasetError(
-        'ARROW_ENDIANNESS',
-        `${file} cannot be read: expected little-endian data, got big-endian data; ` +
-          'write it again on a little-endian machine',
-        { details: { path: file } },
-      );
-    }
+    for (let batch = 0; batch < opened.batches; batch += 1) opened.layout(batch);
   } finally {
-    await handle.close();
+    opened.close();
   }
 }
 
