@@ -1,12 +1,13 @@
 // Owns the search for unmatched borders (docs/layers.md): edges used by one ring only that run along,
 // through or into an edge of another feature. Where every shared border has one vertex sequence, there
 // are none, and each point of the partition has exactly one owner.
+import { isGeographic } from '../crs.ts';
 import { BoxTree } from './box-tree.ts';
 import type { Findings } from './findings.ts';
 import type { Geometry } from './geometry.ts';
 import { budgetFor, edgeBox, meetingOfEdges } from './ring-checks.ts';
 
-/** Nearness, relative to the largest coordinate: 0.2 m in degrees. */
+/** Nearness, relative to the largest coordinate (180 in degrees, where it is 0.2 m). */
 const NEAR_RELATIVE = 1e-8;
 const SLICE = 1 << 17;
 
@@ -27,7 +28,7 @@ export async function checkBorders(
   const waiting = giveWay();
   if (waiting !== undefined) await waiting;
   const { x, y, meta } = geometry;
-  const near = meta.maxAbs * NEAR_RELATIVE;
+  const near = (isGeographic(meta.crs) ? 180 : meta.maxAbs) * NEAR_RELATIVE;
   const tree = new BoxTree(singles.vertices.length, (item, box) => {
     edgeBox(x, y, singles.vertices[item] ?? 0, box);
     box[0] = (box[0] ?? 0) - near;

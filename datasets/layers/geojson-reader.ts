@@ -83,11 +83,12 @@ class GeoJsonParser {
         if (key === 'type' && members.type === 'Topology') throw new NotGeoJson();
       }
     }
-    if (members.type === 'FeatureCollection' && members.hasFeatures) return true;
     if (members.type === 'Topology') throw new NotGeoJson();
-    if (members.hasFeatures || typeof members.type !== 'string') {
-      throw this.#notGeoJson(at, members.type);
+    const isCollection = members.type === 'FeatureCollection';
+    if (isCollection !== members.hasFeatures || typeof members.type !== 'string') {
+      throw this.#notGeoJson(at, members);
     }
+    if (isCollection) return true;
     this.#end(members, nested);
     yield;
     return false;
@@ -224,11 +225,12 @@ class GeoJsonParser {
     this.#feature.problem('LAYER_NOT_POLYGON', message);
   }
 
-  #notGeoJson(offset: number, type: unknown): LayerError {
+  #notGeoJson(offset: number, { type, hasFeatures }: Members): LayerError {
+    const got = `an object with type ${describeValue(type)} and ${hasFeatures ? '' : 'no '}features`;
     return new LayerError(
       'LAYER_FORMAT',
       `${this.#reader.name} is not a layer: expected a FeatureCollection, Feature, geometry or ` +
-        `Topology at byte ${offset}, got an object with type ${describeValue(type)}; check the file`,
+        `Topology at byte ${offset}, got ${got}; check the file`,
       { details: { path: this.#reader.name, offset } },
     );
   }

@@ -61,9 +61,9 @@ export function wrongEncoding(name: string, got: string): LayerError {
 export function encodingOf(a: number, b: number, c: number, d: number): string | null {
   if (a === 0xff && b === 0xfe) return 'UTF-16 or UTF-32 (byte order mark FF FE)';
   if (a === 0xfe && b === 0xff) return 'UTF-16 (byte order mark FE FF)';
-  if (a === 0 || b === 0 || c === 0 || d === 0) return 'zero bytes (UTF-16, UTF-32 or binary)';
   if (a === 0x1f && b === 0x8b) return 'gzip';
   if (a === 0x50 && b === 0x4b) return 'a ZIP archive';
   if (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd) return 'zstd';
+  if (a === 0 || b === 0 || c === 0 || d === 0) return 'zero bytes (UTF-16, UTF-32 or binary)';
   return null;
 }
