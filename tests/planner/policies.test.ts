@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   DEFAULT_POLICY_ID,
   POLICIES,
-  PlannerError,
+  type PlannerError,
   plan,
   policyById,
   policyFrom,
