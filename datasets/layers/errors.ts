@@ -39,7 +39,6 @@ export type LayerErrorCode =
   /** Findings of severity error; the message lists them. */
   | 'LAYER_INVALID'
   | 'LAYER_NOT_FOUND'
-  | 'LAYER_UNREADABLE'
   | 'LAYER_EMPTY'
   | 'LAYER_FORMAT'
   | 'LAYER_ENCODING'

@@ -1,12 +1,7 @@
 // Owns the map picture of a result: one self-contained SVG, light background, a legend, and the value of
 // each feature as its tooltip. The same input gives the same bytes.
 import { readGeometry, type Geometry } from '../layers/index.ts';
-import {
-  compactNumber,
-  NO_VALUE_COLOR,
-  quantileClasses,
-  type ColorClasses,
-} from './color-classes.ts';
+import { NO_VALUE_COLOR, quantileClasses, type ColorClasses } from './color-classes.ts';
 import { ResultError } from './errors.ts';
 import { drawPaths, frameOf, type MapFrame, type MapPaths } from './map-paths.ts';
 import { projectionFor, type MapProjection } from './map-projection.ts';

@@ -1,6 +1,14 @@
 // Owns the published table of a run: one row a feature, as Arrow, Parquet, CSV or GeoJSON. The same rows
 // give the same bytes: no timestamps, no host names, columns in a fixed order.
-import { Float64, Int64, Table, tableToIPC, Utf8, Vector, vectorFromArray } from 'apache-arrow';
+import {
+  Float64,
+  Int64,
+  Table,
+  tableToIPC,
+  Utf8,
+  type Vector,
+  vectorFromArray,
+} from 'apache-arrow';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { geometryToFeatures, readGeometry, type LayerFeature } from '../layers/index.ts';
 import { writeAtomically, type Chunks, type WrittenResult } from './atomic-file.ts';
