@@ -1,5 +1,5 @@
-// Owns which Temporal service a command or worker talks to: a configured TEMPORAL_* profile wins; else
-// the embedded server, which is started on demand.
+// Owns which Temporal service a command or worker talks to: a configured TEMPORAL_* profile wins;
+// else the embedded server, which is started on demand.
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { ConnectionOptions } from '@temporalio/client';
 import type { NativeConnectionOptions } from '@temporalio/worker';
@@ -67,7 +67,9 @@ function embedded(address: string): ConnectionSettings {
   };
 }
 
-/** The profile that TEMPORAL_* variables or the Temporal config file give; null without an address. */
+/**
+ * The profile that TEMPORAL_* variables or the Temporal config file give; null without an address.
+ */
 function configuredProfile(
   environment: Environment,
 ): Omit<ConnectionSettings, 'searchAttributes'> | null {

@@ -1,4 +1,5 @@
-// Owns the download of the Temporal CLI's release archive from the address that its documentation gives.
+// Owns the download of the Temporal CLI's release archive from the address that its documentation
+// gives.
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

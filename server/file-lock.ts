@@ -2,8 +2,8 @@
 // process that was killed is taken over.
 //
 // I1 at most one living process holds a lock
-// I2 a take-over moves the stale file aside first and looks at what it moved, so that of two processes
-//    which found the same stale lock one cannot remove the other's fresh one
+// I2 a take-over moves the stale file aside first and looks at what it moved, so that of two
+//    processes which found the same stale lock one cannot remove the other's fresh one
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ServerError } from './errors.ts';

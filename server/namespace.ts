@@ -41,8 +41,8 @@ export async function setRetention(
 /**
  * Registers a run's search attributes where they are missing.
  *
- * @returns whether they can be used; false where this client may not add them, or where they exist with
- *   another type
+ * @returns whether they can be used; false where this client may not add them, or where they exist
+ *   with another type
  */
 export async function registerSearchAttributes(
   options: ConnectionOptions,

@@ -1,5 +1,6 @@
-// Owns where the Temporal binary comes from: configured path → `temporal` on PATH → own cache → download
-// → `go install`. Each step says what it does; concurrent callers wait for the one that obtains it.
+// Owns where the Temporal binary comes from: configured path → `temporal` on PATH → own cache →
+// download → `go install`. Each step says what it does; concurrent callers wait for the one that
+// obtains it.
 import { constants } from 'node:fs';
 import { access, chmod, mkdir, rename, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';

@@ -1,8 +1,8 @@
-// Owns the start of the embedded Temporal dev server: one process a database file, detached, loopback only,
-// on fixed ports, with the flags that reference measurements ask for.
+// Owns the start of the embedded Temporal dev server: one process a database file, detached,
+// loopback only, on fixed ports, with the flags that reference measurements ask for.
 //
-// I1 two servers on one file corrupt each other without complaint: a start holds our own lock, and the
-//    record names the one process that may serve the file
+// I1 two servers on one file corrupt each other without complaint: a start holds our own lock, and
+//    the record names the one process that may serve the file
 // I2 a start that fails leaves no process behind
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
@@ -26,7 +26,9 @@ import { tieToThisProcess } from './watchdog.ts';
 export interface StartServerOptions {
   readonly report: Report;
   readonly paths?: HomePaths;
-  /** Stops the server when this process ends; for servers that a test or a demo starts for itself. */
+  /**
+   * Stops the server when this process ends; for servers that a test or a demo starts for itself.
+   */
   readonly tieToParent?: boolean;
 }
 
@@ -167,8 +169,8 @@ function launch(binary: string, paths: HomePaths, files: ServerFiles): Launched 
 }
 
 /**
- * Flags of the dev server. The queue readers' limiter (20/s for its one shard) would cost 50 ms a task,
- * the timers' granularity 1 s; WAL with synchronous=FULL survives power loss.
+ * Flags of the dev server. The queue readers' limiter (20/s for its one shard) would cost 50 ms a
+ * task, the timers' granularity 1 s; WAL with synchronous=FULL survives power loss.
  */
 function serverArguments(paths: HomePaths, files: ServerFiles): readonly string[] {
   const dynamic = [
@@ -178,10 +180,18 @@ function serverArguments(paths: HomePaths, files: ServerFiles): readonly string[
     'history.timerProcessorMaxTimeShift="20ms"',
   ];
   const pragmas = ['journal_mode=WAL', 'synchronous=FULL'];
+  const flags = {
+    '--ip': LOOPBACK,
+    '--port': String(paths.port),
+    '--ui-port': String(paths.uiPort),
+    '--namespace': NAMESPACE,
+    '--db-filename': files.database,
+    '--log-level': 'warn',
+  };
   return [
-    ...['server', 'start-dev', '--ip', LOOPBACK],
-    ...['--port', String(paths.port), '--ui-port', String(paths.uiPort)],
-    ...['--namespace', NAMESPACE, '--db-filename', files.database, '--log-level', 'warn'],
+    'server',
+    'start-dev',
+    ...Object.entries(flags).flat(),
     ...pragmas.flatMap((pragma) => ['--sqlite-pragma', pragma]),
     ...dynamic.flatMap((value) => ['--dynamic-config-value', value]),
   ];

@@ -1,15 +1,15 @@
-// Owns the host's lane slots: leases, and the slot supplier of the pool queue that waits while none is
-// free, so that whichever host has room answers claimHost.
+// Owns the host's lane slots: leases, and the slot supplier of the pool queue that waits while none
+// is free, so that whichever host has room answers claimHost.
 //
 // I1 leases ≤ capacity, always
-// I2 a permit to poll is granted only while leases + outstanding permits < capacity; checking leases
-//    alone would admit one claim per idle poll too many
+// I2 a permit to poll is granted only while leases + outstanding permits < capacity; checking
+//    leases alone would admit one claim per idle poll too many
 // I3 a lease ends by release or by `ttlMs` without a sign of life; either lets a waiting poll go on
 // I4 a host that drains grants no permit and no lease
 //
-// A lease that is not known (the process restarted, or it expired) is readmitted while I1 holds. That
-// room may already be promised to an idle poll; its claim then finds none and is refused, and the lane
-// claims elsewhere.
+// A lease that is not known (the process restarted, or it expired) is readmitted while I1 holds.
+// That room may already be promised to an idle poll; its claim then finds none and is refused, and
+// the lane claims elsewhere.
 import type { ActivitySlotInfo, CustomSlotSupplier, SlotPermit } from '@temporalio/worker';
 import type { LeaseBook, LeaseHold } from '../activities/index.ts';
 import { WorkerError } from './errors.ts';

@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -14,8 +14,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const BUNDLED_ROOMS = ['workflows', 'telemetry', 'core'];
 
 /**
- * Path of the workflow bundle. Built products have it at `dist/workflow-bundle.js`; from sources it is
- * bundled once per content of the sources.
+ * Path of the workflow bundle. Built products have it at `dist/workflow-bundle.js`; from sources it
+ * is bundled once per content of the sources.
  */
 export async function workflowBundlePath(): Promise<string> {
   const built = join(ROOT, 'workflow-bundle.js');
@@ -24,7 +24,10 @@ export async function workflowBundlePath(): Promise<string> {
   const folder = join(tmpdir(), `tileloom-bundles-${String(process.getuid?.() ?? 0)}`);
   const file = join(folder, `${await sourceDigest()}.js`);
   if (existsSync(file)) return file;
-  const { code } = await bundleWorkflowCode({ workflowsPath: entry, logger: QUIET });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: entry,
+    logger: new DefaultLogger('WARN'),
+  });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const partial = `${file}.${String(process.pid)}.tmp`;
   await writeFile(partial, code);
@@ -42,13 +45,3 @@ async function sourceDigest(): Promise<string> {
   }
   return hash.digest('hex').slice(0, 24);
 }
-
-const nothing = (): void => undefined;
-const QUIET = {
-  log: nothing,
-  trace: nothing,
-  debug: nothing,
-  info: nothing,
-  warn: console.warn,
-  error: console.error,
-};

@@ -1,8 +1,8 @@
 // Owns what workflows ask of the outside: the activities by queue, their requests and answers, and
 // the types of the failures they throw. Activities implement it; workflows import only this.
 //
-// Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3 KiB, execute order ≤ 512 B,
-// execute answer ≤ 1 KiB, any payload ≤ 64 KiB.
+// Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3 KiB, execute order ≤ 512
+// B, execute answer ≤ 1 KiB, any payload ≤ 64 KiB.
 import type { PlanDecision, PlanRequest, WorkloadProfile } from '../planner/index.ts';
 import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import type { PipelineSpec } from '../spec/index.ts';
@@ -13,7 +13,7 @@ export interface TileInterval {
   readonly endTile: number;
 }
 
-// ---- prepare (queue tileloom.io) -----------------------------------------------------------------
+// ---- prepare (queue tileloom.io) ----------------------------------------------------------------
 
 export interface PrepareRequest {
   readonly runId: string;
@@ -39,7 +39,7 @@ export interface PreparedRun {
   readonly warnings: readonly string[];
 }
 
-// ---- claimHost (queue tileloom.pool.any | tileloom.pool.cuda | tileloom.<host>) ------------------
+// ---- claimHost (queue tileloom.pool.any | tileloom.pool.cuda | tileloom.<host>) -----------------
 
 export interface ClaimRequest {
   readonly runId: string;
@@ -63,7 +63,7 @@ export interface ReleaseRequest {
   readonly leaseId: string;
 }
 
-// ---- plan (queue tileloom.<host>) ----------------------------------------------------------------
+// ---- plan (queue tileloom.<host>) ---------------------------------------------------------------
 
 export interface PlanCall {
   readonly leaseId: string;
@@ -78,7 +78,7 @@ export interface PlanAnswer {
   readonly registry: { readonly digest: string };
 }
 
-// ---- execute (queue tileloom.<host>.<device>) ----------------------------------------------------
+// ---- execute (queue tileloom.<host>.<device>) ---------------------------------------------------
 
 export interface ExecuteOrder {
   readonly runId: string;
@@ -114,7 +114,10 @@ export interface ExecuteAnswer {
   /** Digest of the compiled library that ran. */
   readonly image: string;
   readonly peakBytes: number;
-  /** Seconds: waiting in the device queue, then working; of the work, by stage (summed over threads). */
+  /**
+   * Seconds: waiting in the device queue, then working; of the work, by stage (summed over
+   * threads).
+   */
   readonly seconds: {
     readonly queued: number;
     readonly work: number;
@@ -124,7 +127,7 @@ export interface ExecuteAnswer {
   };
 }
 
-// ---- seal and publish (queue tileloom.io) --------------------------------------------------------
+// ---- seal and publish (queue tileloom.io) -------------------------------------------------------
 
 export interface ParkedTile {
   readonly tile: number;
@@ -160,7 +163,7 @@ export interface SealAnswer {
   readonly segment: SegmentRef;
   /** Ranges whose part is missing or corrupt; they go back to the free intervals. */
   readonly lost: readonly TileInterval[];
-  /** Last event id that was exported to records/. */
+  /** First event id that is not exported to records/ yet: the next seal starts there. */
   readonly throughEventId: number;
 }
 
@@ -188,7 +191,7 @@ export interface PublishAnswer {
   readonly parkedTiles: number;
 }
 
-// ---- the contract --------------------------------------------------------------------------------
+// ---- the contract -------------------------------------------------------------------------------
 
 export interface IoActivities {
   prepareRun(request: PrepareRequest): Promise<PreparedRun>;
@@ -212,9 +215,10 @@ export interface DeviceActivities {
 /**
  * `ApplicationFailure.type` of what activities throw; each has one reaction in the lane.
  *
- * OUT_OF_MEMORY → smaller chunk · KERNEL_FAULT (crash, abort, hang, wrong digest) → variant excluded
- * on that device · RESIDENCY_LOST, LEASE_LOST, HOST_DRAINING, HOST_RESTARTED → claim again, never
- * counted towards parking · INPUT_UNAVAILABLE → back off, own bound · TILE_DATA_ERROR → bisect, park
+ * OUT_OF_MEMORY → smaller chunk · KERNEL_FAULT (crash, abort, hang, wrong digest) → variant
+ * excluded on that device · RESIDENCY_LOST, LEASE_LOST, HOST_DRAINING, HOST_RESTARTED → claim
+ * again, never counted towards parking · INPUT_UNAVAILABLE → back off, own bound · TILE_DATA_ERROR
+ * → bisect, park
  * · DISK_FULL → hold and retry with back-off · REFUSED (bad request, changed input, foreign sink)
  * → the run fails with the error's own code.
  */

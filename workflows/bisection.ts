@@ -2,7 +2,8 @@
 //
 // I1 a range is never lost: what a verdict returns covers the failed range exactly once
 // I2 a tile is parked only for a data error, or when two different variants failed on it
-// I3 exclusions that one range caused are lifted once two variants failed on it: the data is to blame
+// I3 exclusions that one range caused are lifted once two variants failed on it: the data is to
+//    blame
 import type { ParkedTile, TileInterval } from './activity-contract.ts';
 import type { Failure } from './failures.ts';
 
@@ -35,7 +36,9 @@ export interface Verdict {
 
 const NOTHING: Verdict = { suspects: [], free: [], parked: null, lifted: [], excluded: null };
 
-/** Judges a data error: isolates the tile it names, else halves the range; a single tile is parked. */
+/**
+ * Judges a data error: isolates the tile it names, else halves the range; a single tile is parked.
+ */
 export function judgeDataError(range: Suspect, failure: Failure, planId: string): Verdict {
   if (isSingle(range)) {
     const parked = parkedTile(range.firstTile, failure, planId, 'TILE_DATA_ERROR');

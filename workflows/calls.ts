@@ -22,7 +22,7 @@ export const HOST_TIMEOUT_MS = 10_000;
 
 /** Heartbeats of execute and of the io activities; their answer carries a cancel, too. */
 const HEARTBEAT_TIMEOUT_MS = 4_000;
-const IO_HEARTBEAT_TIMEOUT_MS = 10_000;
+const IO_HEARTBEAT_TIMEOUT_MS = 20_000;
 
 /** Waits until a host with a free lane slot answers; there is no limit to that. */
 export function claimHost(queue: string, id: string, request: ClaimRequest): Promise<HostLease> {
@@ -71,7 +71,8 @@ export function planOn(lease: HostLease, call: PlanCall, names: CallNames): Prom
 
 /**
  * Executes on a device queue. It starts at once and waits inside, so schedule-to-start measures
- * whether the host lives; a hang is found by the executor's client, so start-to-close is only a net.
+ * whether the host lives; a hang is found by the executor's client, so start-to-close is only a
+ * net.
  */
 export function executeOn(
   queue: string,

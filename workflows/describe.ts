@@ -1,4 +1,5 @@
-// Owns the English that Temporal's own UI and the status queries show: summaries, details, sentences.
+// Owns the English that Temporal's own UI and the status queries show: summaries, details,
+// sentences.
 import type { TileInterval } from './activity-contract.ts';
 import type { RunPhase, ShardCounts } from './messages.ts';
 import type { ShardState } from './shard-state.ts';

@@ -1,5 +1,5 @@
-// Owns the one classification of what an activity call may throw. Each class has one reaction in the
-// lane (reactions.ts); nothing here decides what to do.
+// Owns the one classification of what an activity call may throw. Each class has one reaction in
+// the lane (reactions.ts); nothing here decides what to do.
 import {
   ActivityFailure,
   ApplicationFailure,
@@ -11,8 +11,8 @@ import type { FailureDetails, FailureType } from './activity-contract.ts';
 /** What failed, told in a form that a lane reacts to and a parked tile records. */
 export interface Failure {
   /**
-   * `host-lost`: the host did not answer (timeouts); `moved-on`: it answered that the lane must claim
-   * again; `cancelled`: the caller's own scope was cancelled; `unexpected`: no type we know.
+   * `host-lost`: the host did not answer (timeouts); `moved-on`: it answered that the lane must
+   * claim again; `cancelled`: the caller's own scope was cancelled; `unexpected`: no type we know.
    */
   readonly kind:
     | 'cancelled'
@@ -99,7 +99,10 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Milliseconds to wait before try `failures + 1`: nothing after the first failure when `first` is 0. */
+/**
+ * Milliseconds to wait before try `failures + 1`: nothing after the first failure when `first` is
+ * 0.
+ */
 export function backOffMs(failures: number, firstMs: number, limitMs: number): number {
   if (failures <= 0) return 0;
   return Math.min(limitMs, firstMs * 2 ** Math.min(failures - 1, 20));

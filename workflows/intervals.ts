@@ -1,5 +1,5 @@
-// Owns the set of free tiles of a shard: ascending, disjoint, non-empty half-open intervals in which
-// no two touch. Pure functions; callers replace the value.
+// Owns the set of free tiles of a shard: ascending, disjoint, non-empty half-open intervals in
+// which no two touch. Pure functions; callers replace the value.
 import type { TileInterval } from './activity-contract.ts';
 
 export interface Taken {

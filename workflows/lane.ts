@@ -1,8 +1,9 @@
-// Owns a lane: claim a host, reserve a range, plan it, execute a prefix of it, give the rest back, again
-// until the shard has no work or stops. A lane keeps its lease for a number of chunks.
+// Owns a lane: claim a host, reserve a range, plan it, execute a prefix of it, give the rest back,
+// again until the shard has no work or stops. A lane keeps its lease for a number of chunks.
 //
 // I1 a lane holds a reservation only between `reserve` and the end of that chunk
-// I2 right before execute the plan's epoch is compared with the operator's: an older plan is superseded
+// I2 right before execute the plan's epoch is compared with the operator's: an older plan is
+//    superseded
 // I3 each failure goes through reactions.ts; nothing is retried here
 import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
 import type { Plan } from '../planner/index.ts';

@@ -42,13 +42,14 @@ export interface RunTuning {
   readonly searchAttributes?: boolean;
 }
 
+/** How a run is driven unless somebody says otherwise. */
 export const DEFAULT_TUNING: RunTuning = {
   shardEventsMax: 3500,
   runEventsMax: 3500,
   sealPartsMax: 128,
   shardTilesMax: 4096,
   openShardsMax: 16,
-  probeTiles: 1,
+  probeTiles: 4,
 };
 
 export interface RunInput {
@@ -68,6 +69,8 @@ export interface RunCarried {
   readonly startedAt: number;
   /** History of the shard that ended last; the next one starts with it. */
   readonly history: HistoryDigest;
+  /** Exclusions of all shards that ended. */
+  readonly excluded: readonly Exclusion[];
 }
 
 /** Everything a shard hands on when it continues as new, yields or ends. */

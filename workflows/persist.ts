@@ -1,5 +1,6 @@
-// Owns the repetition of io activities (prepare, seal, publish): they are idempotent, so whatever may
-// pass is tried again with back-off, and only a refusal or a bug that does not go away ends the run.
+// Owns the repetition of io activities (prepare, seal, publish): they are idempotent, so whatever
+// may pass is tried again with back-off, and only a refusal or a bug that does not go away ends the
+// run.
 import { ApplicationFailure, CancellationScope, sleep } from '@temporalio/workflow';
 import type { IoActivities } from './activity-contract.ts';
 import { ioActivities } from './calls.ts';

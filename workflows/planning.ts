@@ -1,5 +1,5 @@
-// Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself: rows of
-// a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
+// Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
+// rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
 import type { Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
 import {

@@ -1,6 +1,6 @@
-// Owns the reactions of a lane to failures: what becomes of the range, of the lease, of the run; and how
-// long the lane backs off. Each kind of failure has its own bound; only data errors and kernel faults
-// can lead to a parked tile.
+// Owns the reactions of a lane to failures: what becomes of the range, of the lease, of the run;
+// and how long the lane backs off. Each kind of failure has its own bound; only data errors and
+// kernel faults can lead to a parked tile.
 import type { PlanRefusal } from '../planner/index.ts';
 import { judgeDataError, judgeKernelFault, judgeRefusal, type Suspect } from './bisection.ts';
 import { backOffMs, type Failure } from './failures.ts';
@@ -214,8 +214,8 @@ function suspectOf(range: Reservation): Suspect {
 }
 
 /**
- * Reacts to a plan that was refused: narrows a suspect down, waits while exclusions are in flux or the
- * refusal says hold, else fails the run with the refusal's code.
+ * Reacts to a plan that was refused: narrows a suspect down, waits while exclusions are in flux or
+ * the refusal says hold, else fails the run with the refusal's code.
  */
 export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefusal): Reaction {
   lane.planLease = null;

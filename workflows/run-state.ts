@@ -1,4 +1,5 @@
 // Owns the run's state, its status answer and what it carries through continue-as-new.
+import type { Exclusion } from '../planner/index.ts';
 import { emptyHistory, type HistoryDigest } from '../telemetry/index.ts';
 import type { PreparedRun, PublishAnswer, TileInterval } from './activity-contract.ts';
 import {
@@ -23,6 +24,7 @@ export interface RunState {
   readonly parkedOpen: Map<number, number>;
   readonly open: Set<number>;
   history: HistoryDigest;
+  excluded: readonly Exclusion[];
   readonly startedAt: number;
   finishedAt: number | null;
   published: PublishAnswer | null;
@@ -41,6 +43,7 @@ export function openRun(input: RunInput, now: number): RunState {
     parkedOpen: new Map(),
     open: new Set(),
     history: carried?.history ?? emptyHistory(),
+    excluded: carried?.excluded ?? [],
     startedAt: carried?.startedAt ?? now,
     finishedAt: null,
     published: null,
@@ -51,7 +54,8 @@ export function openRun(input: RunInput, now: number): RunState {
 
 /** What the next execution of the run starts from; no shard may be open. */
 export function carriedOf(run: RunState, prepared: PreparedRun): RunCarried {
-  return { prepared, shards: run.shards, startedAt: run.startedAt, history: run.history };
+  const { shards, startedAt, history, excluded } = run;
+  return { prepared, shards, startedAt, history, excluded };
 }
 
 const NO_COUNTS: ShardCounts = {
@@ -91,6 +95,17 @@ export function pendingShard(shard: number, range: TileInterval): ShardProgress 
 export function compact(progress: ShardProgress): ShardProgress {
   if (progress.state !== 'done') return progress;
   return { ...progress, history: emptyHistory(), excluded: [], previous: null };
+}
+
+/** Keeps what an ended shard learned for those that start after it. */
+export function learnFrom(run: RunState, { history, excluded }: ShardProgress): void {
+  if (history.entries.length > 0) run.history = history;
+  const isNew = (one: Exclusion): boolean =>
+    !run.excluded.some(
+      (other) =>
+        one.variant === other.variant && one.deviceId === other.deviceId && one.host === other.host,
+    );
+  run.excluded = [...run.excluded, ...excluded.filter(isNew)];
 }
 
 /** Tiles parked in the whole run, as far as the run has been told. */

@@ -2,7 +2,6 @@
 // continue-as-new, which happens with no child open.
 import {
   CancelledFailure,
-  CancellationScope,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -49,8 +48,8 @@ const parkedSignal = defineSignal<[ParkedNotice]>(PARKED_SIGNAL);
  * Runs a pipeline over a dataset.
  *
  * @returns `finished`, or `partial` when tiles are parked within the limit
- * @throws ApplicationFailure whose type is the code of what went wrong; CancelledFailure when cancelled,
- *   with everything that was computed sealed
+ * @throws ApplicationFailure whose type is the code of what went wrong; CancelledFailure when
+ *   cancelled, with everything that was computed sealed
  */
 export async function runWorkflow(input: RunInput): Promise<RunResult> {
   const run = openRun(input, Date.now());

@@ -1,5 +1,5 @@
-// Owns the seal chain of a shard: at most one seal at a time, each part in one segment, and a segment
-// that names its predecessor. Seals are never cancelled: what was computed is kept.
+// Owns the seal chain of a shard: at most one seal at a time, each part in one segment, and a
+// segment that names its predecessor. Seals are never cancelled: what was computed is kept.
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import type { SealRequest } from './activity-contract.ts';
 import { failureOf } from './errors.ts';
@@ -43,7 +43,7 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
     shard.plansUnsealed -= plans;
     shard.head = answer.segment;
     shard.segments += 1;
-    shard.exportedThrough = answer.throughEventId;
+    shard.exportFrom = answer.throughEventId;
     loseParts(shard, parts, answer.lost);
     lossesInRow = answer.lost.length === 0 ? 0 : lossesInRow + 1;
     if (lossesInRow >= LOSSES_MAX) {
@@ -96,7 +96,7 @@ function requestOf(shard: ShardState, parts: readonly UnsealedPart[]): SealReque
     workflow: {
       id: info.workflowId,
       runId: info.runId,
-      fromEventId: shard.exportedThrough + 1,
+      fromEventId: shard.exportFrom,
     },
   };
 }

@@ -1,7 +1,7 @@
 // Owns a shard's state and every change of it. Lanes, seals and reactions go through here.
 //
-// I1 each tile of the range is in exactly one place: free, a suspect, a lane's reservation, an unsealed
-//    part, a sealed segment, or parked
+// I1 each tile of the range is in exactly one place: free, a suspect, a lane's reservation, an
+//    unsealed part, a sealed segment, or parked
 // I2 a part counts from the moment its answer is in history; a lost one gives its tiles back
 import type { Exclusion, Plan, PlanSummary } from '../planner/index.ts';
 import type { HistoryDigest } from '../telemetry/index.ts';
@@ -78,7 +78,8 @@ export interface ShardState {
   segments: number;
   unsealed: readonly UnsealedPart[];
   plansUnsealed: number;
-  exportedThrough: number;
+  /** First event of this execution whose plan record is not exported yet. */
+  exportFrom: number;
   readonly lanes: Map<number, Lane>;
   stop: StopReason | null;
   failure: RunFailure | null;
@@ -105,7 +106,7 @@ export function openShard(input: ShardInput): ShardState {
     segments: progress.segments,
     unsealed: [],
     plansUnsealed: 0,
-    exportedThrough: 0,
+    exportFrom: 1,
     lanes: new Map(),
     stop: null,
     failure: null,

@@ -46,7 +46,9 @@ interface Control {
   readonly releases: Set<Promise<void>>;
 }
 
-/** Computes the free tiles of its range; returns what it did when done, asked to yield, or stopped. */
+/**
+ * Computes the free tiles of its range; returns what it did when done, asked to yield, or stopped.
+ */
 export async function shardWorkflow(input: ShardInput): Promise<ShardResult> {
   const shard = openShard(input);
   const control = createControl(shard);
@@ -70,7 +72,7 @@ export async function shardWorkflow(input: ShardInput): Promise<ShardResult> {
 
 /** Continues as new with everything drained; a yield or cancel that comes meanwhile is honoured. */
 async function rotate(shard: ShardState): Promise<void> {
-  await condition(allHandlersFinished);
+  await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   if (shard.stop !== 'rotate') return;
   const progress = progressOf(shard, 'open');
   await continueAsNew<typeof shardWorkflow>({

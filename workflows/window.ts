@@ -1,5 +1,5 @@
-// Owns the sliding window of open shards: at most `openShardsMax` children, each supervised until it
-// returns. When the run must continue as new, or has failed, open shards are asked to yield.
+// Owns the sliding window of open shards: at most `openShardsMax` children, each supervised until
+// it returns. When the run must continue as new, or has failed, open shards are asked to yield.
 import {
   CancellationScope,
   condition,
@@ -20,7 +20,7 @@ import {
   type ShardProgress,
   type ShardResult,
 } from './messages.ts';
-import { compact, type RunState } from './run-state.ts';
+import { compact, learnFrom, type RunState } from './run-state.ts';
 
 const yieldSignal = defineSignal(YIELD_SIGNAL);
 const operatorSignal = defineSignal<[OperatorState]>(OPERATOR_SIGNAL);
@@ -63,7 +63,7 @@ export function createWindow(run: RunState, prepared: PreparedRun, changed: () =
       if (yielding) signal(child, (open) => open.signal(yieldSignal));
       const result = await child.result();
       settle(result.progress);
-      if (result.progress.history.entries.length > 0) run.history = result.progress.history;
+      learnFrom(run, result.progress);
       run.failure ??= result.failure;
     } catch (error) {
       if (!scope.consideredCancelled) run.failure ??= failureOf(error, 'RUN_SHARD_FAILED');
@@ -130,7 +130,12 @@ function startShard(run: RunState, prepared: PreparedRun, progress: ShardProgres
     prepared: { ...prepared, shards: [], warnings: [] },
     operator: run.operator,
     tuning: input.tuning,
-    progress: { ...progress, history: fresh ? run.history : progress.history, state: 'open' },
+    progress: {
+      ...progress,
+      history: fresh ? run.history : progress.history,
+      excluded: fresh ? run.excluded : progress.excluded,
+      state: 'open',
+    },
   };
   return startChild<(input: ShardInput) => Promise<ShardResult>>(SHARD_WORKFLOW, {
     workflowId: shardWorkflowId(input.runId, progress.shard),

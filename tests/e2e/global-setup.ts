@@ -1,5 +1,5 @@
-// Starts one real Temporal server, through the product's own server room, for the whole e2e lane. It has
-// its own home and free ports, and dies with the test process, however that ends.
+// Starts one real Temporal server, through the product's own server room, for the whole e2e lane.
+// It has its own home and free ports, and dies with the test process, however that ends.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -102,7 +102,8 @@ describe('startServer', () => {
     `;
     const module = join(home, 'watchdog.mjs');
     const source = readFileSync(new URL('../../server/watchdog.ts', import.meta.url), 'utf8');
-    // The module's only types are those of its one function: cut them, since node runs no TypeScript.
+    // The module's only types are those of its one function: cut them, since node runs no
+    // TypeScript.
     writeFileSync(
       module,
       source

@@ -1,4 +1,5 @@
-// The budgets of design §4 on real history, over SIMULATED activities with values of realistic size.
+// The budgets of design §4 on real history, over SIMULATED activities with values of realistic
+// size.
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { temporal } from '@temporalio/proto';

@@ -1,5 +1,5 @@
-// The workflows on the real server, over SIMULATED activities: what they do when something fails. In each
-// case the simulated publish checks that the ledger names each tile exactly once.
+// The workflows on the real server, over SIMULATED activities: what they do when something fails.
+// In each case the simulated publish checks that the ledger names each tile exactly once.
 import { randomUUID } from 'node:crypto';
 import { WorkflowFailedError } from '@temporalio/client';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';

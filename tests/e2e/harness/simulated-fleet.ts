@@ -1,5 +1,5 @@
-// Temporal workers around SIMULATED work: one for workflows and io, and any number of hosts with a real
-// lease pool each. Hosts can be drained, or vanish with their leases still out.
+// Temporal workers around SIMULATED work: one for workflows and io, and any number of hosts with a
+// real lease pool each. Hosts can be drained, or vanish with their leases still out.
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import { CancelledFailure } from '@temporalio/common';

@@ -130,6 +130,8 @@ export const SPEC: PipelineSpec = {
   limits: { memoryBytesMax: 2 ** 31, failedTiles: 0, lanes: 2, shards: null },
 };
 
+const TUNING: RunTuning = { ...DEFAULT_TUNING, probeTiles: 1, hostTimeoutMs: 2_000 };
+
 /** Input of a run over simulated work; small knobs, so that tests see several of everything. */
 export function runInput(
   runId: string,
@@ -156,7 +158,7 @@ export function runInput(
         ...more.limits,
       },
     },
-    tuning: { ...DEFAULT_TUNING, hostTimeoutMs: 2_000, ...more.tuning },
+    tuning: { ...TUNING, ...more.tuning },
     carried: null,
   };
 }

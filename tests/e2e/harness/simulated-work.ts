@@ -1,5 +1,5 @@
-// A SIMULATED engine for workflow tests: activities that compute nothing and keep parts, segments and the
-// ledger in memory. Everything between them (server, SDK, workflows, lease pool) is real.
+// A SIMULATED engine for workflow tests: activities that compute nothing and keep parts, segments
+// and the ledger in memory. Everything between them (server, SDK, workflows, lease pool) is real.
 //
 // The ledger is checked as the real publish checks it: each tile exactly once.
 import { createHash } from 'node:crypto';
@@ -24,7 +24,9 @@ import { simulatedRefusal, simulatedSnapshot, WORK } from './simulated-values.ts
 export interface SimulatedDataset {
   readonly tiles: number;
   readonly tileRows: number;
-  /** Tiles a plan asks for when nothing limits it; the probe's plan asks for this as its hint, too. */
+  /**
+   * Tiles a plan asks for when nothing limits it; the probe's plan asks for this as its hint, too.
+   */
   readonly chunkTiles: number;
 }
 
