@@ -50,20 +50,23 @@ export async function openParquet(file: string, request: InputRequest): Promise<
     throw fileError(error, 'opening', file);
   });
   try {
-    const { size } = await handle.stat();
-    const buffer = asyncBuffer(handle, size);
-    const metadata = await guarded(file, () => parquetMetadataAsync(buffer, { geoparquet: false }));
-    checkFooter(file, metadata, size);
-    const plan = planColumns(file, metadata, request);
-    checkRowGroups(file, metadata, plan);
-    return {
-      schema: plan.schema,
-      blocks: () => readBlocks({ file, buffer, metadata: physical(metadata), plan }),
-      close: () => handle.close(),
-    };
+    // Planning is guarded too: a footer that lies about a field's type surfaces where the field is used.
+    return await guarded(file, async () => {
+      const { size } = await handle.stat();
+      const buffer = asyncBuffer(handle, size);
+      const metadata = await parquetMetadataAsync(buffer, { geoparquet: false });
+      checkFooter(file, metadata, size);
+      const plan = planColumns(file, metadata, request);
+      checkRowGroups(file, metadata, plan);
+      return {
+        schema: plan.schema,
+        blocks: () => readBlocks({ file, buffer, metadata: physical(metadata), plan }),
+        close: () => handle.close(),
+      };
+    });
   } catch (error) {
     await handle.close();
-    throw fileError(error, 'reading', file);
+    throw error;
   }
 }
 
