@@ -12,7 +12,7 @@ export interface ClaimDependencies {
 }
 
 /** Chunks after which a lane claims again, so that a host that joins mid-run gets work soon. */
-const LEASE_CHUNKS_MAX = 16;
+const LEASE_CHUNKS_MAX = 32;
 
 /** Creates the activities of the pool queue. */
 export function createPoolActivities(dependencies: ClaimDependencies): PoolActivities {

@@ -6,8 +6,7 @@ export type WorkerErrorCode =
   | 'HOST_ID_IN_USE'
   | 'EXTERNAL_REGISTRY_UNREADABLE'
   | 'LEASE_LOST'
-  | 'HOST_DRAINING'
-  | 'NO_ROOM';
+  | 'HOST_DRAINING';
 
 /** Error of a worker process: its identity, its leases, its configuration. */
 export class WorkerError extends EngineError<WorkerErrorCode> {
