@@ -1,0 +1,58 @@
+// Measures plan(): time per call, median and 99th percentile, over seeded plan inputs.
+// Run: npx tsc -p bench/tsconfig.json && node node_modules/.cache/tileloom-bench/bench/planner.js
+import { performance } from 'node:perf_hooks';
+import { POLICIES, plan, type Policy } from '../planner/index.ts';
+import { REGISTRY } from '../registry/index.ts';
+import { foldOutcome, emptyHistory, shapeBucket } from '../telemetry/index.ts';
+import { GPU_SNAPSHOT, SNAPSHOT, WORK, makeInput, makePin } from '../tests/planner/fixtures.ts';
+
+const WARM_UP = 3_000;
+const CALLS = 20_000;
+
+const history = foldOutcome(emptyHistory(), {
+  variant: 'assign/grid-avx2@1',
+  deviceClass: 'cpu-avx2',
+  shape: shapeBucket(WORK),
+  rows: 1e8,
+  seconds: 2,
+  predictedSeconds: 2,
+  failed: false,
+});
+
+const CASES = {
+  'cpu host, first chunk': {},
+  'cpu host, later chunk': { history, work: { chunkIndex: 9 } },
+  'gpu host': { snapshot: GPU_SNAPSHOT },
+  'refused pin': {
+    snapshot: SNAPSHOT,
+    pins: { winners: [makePin({ aspect: 'runtime', value: 'gpu' })], losers: [] },
+  },
+} as const;
+
+function measure(name: string, policy: Policy): void {
+  const changes = CASES[name as keyof typeof CASES];
+  const inputs = Array.from({ length: 64 }, (_, chunk) =>
+    makeInput({ ...changes, policyId: policy.id, where: { chunk, firstTile: chunk * 16 } }),
+  );
+  const times = new Float64Array(CALLS);
+  for (let call = -WARM_UP; call < CALLS; call += 1) {
+    const input = inputs[(call + WARM_UP) % inputs.length];
+    if (input === undefined) {
+      continue;
+    }
+    const start = performance.now();
+    plan(input, policy, REGISTRY);
+    if (call >= 0) {
+      times[call] = performance.now() - start;
+    }
+  }
+  times.sort();
+  const at = (share: number): string => (times[Math.floor(CALLS * share)] ?? 0).toFixed(3);
+  console.log(`${policy.id}  ${name.padEnd(22)}  median ${at(0.5)} ms  p99 ${at(0.99)} ms`);
+}
+
+for (const policy of POLICIES) {
+  for (const name of Object.keys(CASES)) {
+    measure(name, policy);
+  }
+}
