@@ -121,6 +121,11 @@ function leave(): void {
 export class ErrorSlot {
   readonly bytes: Uint8Array = new Uint8Array(ERROR_BYTES);
 
+  /** Tile that the error is about, or −1. */
+  get tile(): number {
+    return Number(new DataView(this.bytes.buffer).getBigInt64(8, true));
+  }
+
   /**
    * Throws unless the status is TL_OK.
    *

@@ -124,8 +124,8 @@ class NativeChunk implements Chunk {
           rowsOut.slot,
           error.bytes,
         );
-      const first = tiles[0];
-      error.check(status, first?.path ?? 'an empty batch', columnNames(first));
+      const failed = tiles.find((tile) => tile.tile === error.tile) ?? tiles[0];
+      error.check(status, failed?.path ?? 'an empty batch', columnNames(failed));
       const values = this.#takeRows(rowsOut.handle, Number(batchOut.getBigUint64(24, true)));
       return {
         tiles: unpackTiles(tilesOut, tiles.length, values),
