@@ -7,7 +7,6 @@ import { canonicalJson } from '../core/index.ts';
 import {
   claimSink,
   openDataset,
-  prepareLayer,
   requireSameCrs,
   resolveUnderRoots,
   writeFileDurable,
@@ -27,6 +26,7 @@ import type {
 } from '../workflows/activity-contract.ts';
 import { ActivityError } from './activity-error.ts';
 import { writeContext } from './context.ts';
+import { prepareLayerOnThread } from './layer-thread.ts';
 
 export interface PrepareDependencies {
   readonly registry: Registry;
@@ -49,7 +49,7 @@ export async function prepareRun(
   const dataset = await openDataset(datasetPath);
   const measures = measuredColumns(aggregate);
   checkDataset(dataset, spec, measures);
-  const layer = await prepareLayer(layerSpec, {
+  const layer = await prepareLayerOnThread(layerSpec, {
     path: layerPath,
     cacheDir,
     sourceCrs: spec.source.crs,
