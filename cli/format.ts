@@ -95,7 +95,7 @@ export function formatFacts(facts: readonly (readonly [string, string])[]): stri
 
 /** Columns a text takes: combining marks take none. */
 function displayWidth(text: string): number {
-  return [...text.replace(/\p{M}/gu, '')].length;
+  return Array.from(text.replace(/\p{M}/gu, '')).length;
 }
 
 export type Style = ReturnType<typeof picocolors.createColors>;

@@ -88,13 +88,16 @@ function renderRun(io: CommandIo, run: DemoRun): string {
 function renderNext(io: CommandIo, root: string, runs: readonly DemoRun[]): string {
   const last = runs.at(-1);
   const folder = shortPath(io, root);
+  // In a checkout (`npm run demo`) the command is not on PATH.
+  const tileloom = io.env['npm_lifecycle_event'] === undefined ? 'tileloom' : 'npx tileloom';
   return [
     'Next:',
-    `  tileloom plan list ${last?.runId ?? ''}`.padEnd(64) +
-      'what was planned, and why (server start first)',
-    `  tileloom plan explain ${folder}/points-by-county.yaml`.padEnd(64) +
-      'plan it without running it',
-    `  tileloom run start ${folder}/points-by-county.yaml --with-worker --sink ${folder}/out/again --pin variant=assign/grid-scalar@1`,
-    '      another variant: slower, and the same digest',
+    `  ${tileloom} server start && ${tileloom} plan list ${last?.runId ?? ''}`,
+    '      what was planned for each chunk, and why',
+    `  ${tileloom} plan explain ${folder}/points-by-county.yaml`,
+    '      what would be planned here, without running it',
+    `  ${tileloom} run start ${folder}/points-by-county.yaml --with-worker ` +
+      `--sink ${folder}/out/again --variant assign/grid-scalar@1`,
+    '      another variant: another speed, the same digest',
   ].join('\n');
 }

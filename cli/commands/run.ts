@@ -161,7 +161,7 @@ async function startRun(
   const runId = textOf(options, 'runId') ?? makeRunId(spec.name, io.now());
   requireRunId(runId);
   return withSession(io, { start: true, note: output.note }, async (session) => {
-    const submitted = await submitRun(session.client, { runId, spec, written });
+    const submitted = await submitRun(session, { runId, spec, written });
     await rememberRun(session.runsFolder, {
       schema: 'tileloom.local-run/1',
       runId,

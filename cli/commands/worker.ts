@@ -52,10 +52,12 @@ async function runWorker(
     { hostId: worker.hostId, address: settings.address, namespace: settings.namespace },
     () => `worker ${worker.hostId} is polling ${settings.address}; Ctrl-C stops it in order`,
   );
-  let stopping: Promise<void> | null = null;
+  const stopping: Promise<void>[] = [];
   const stop = (why: string): void => {
     output.note(why);
-    stopping ??= worker.shutdown();
+    if (stopping.length === 0) {
+      stopping.push(worker.shutdown());
+    }
   };
   const unregister = io.onInterrupt(() => {
     stop('stopping: no new chunks, those begun are finished; Ctrl-C again ends at once');
@@ -66,7 +68,7 @@ async function runWorker(
   });
   try {
     await worker.run();
-    await stopping;
+    await Promise.all(stopping);
   } finally {
     unregister();
     if (process.connected) {

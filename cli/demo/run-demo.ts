@@ -167,7 +167,7 @@ async function demoRun(
   const sink = join(folders.out, runId);
   const spec = { ...loaded.absolute, sink: { ...loaded.absolute.sink, path: sink } };
   await checkBeforeStart(spec);
-  const submitted = await submitRun(session.client, { runId, spec, written: loaded.spec });
+  const submitted = await submitRun(session, { runId, spec, written: loaded.spec });
   const local = {
     schema: 'tileloom.local-run/1',
     runId,

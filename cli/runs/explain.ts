@@ -28,7 +28,7 @@ import { isPlan } from '../history/chunks.ts';
 import type { CommandIo } from '../io.ts';
 import { authorName } from './start.ts';
 import { operatorPins } from './pins.ts';
-import { DEFAULT_TUNING } from './tuning.ts';
+import { DEFAULT_TUNING } from '../../workflows/messages.ts';
 
 export interface ExplainTotals {
   readonly rows: number;

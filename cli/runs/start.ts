@@ -4,15 +4,20 @@ import { randomInt } from 'node:crypto';
 import { access, constants, readdir, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
-import { WorkflowExecutionAlreadyStartedError, type Client } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { openDataset, readClaim, requireSameCrs } from '../../datasets/index.ts';
 import { policyById } from '../../planner/index.ts';
 import { specDigest, type PipelineSpec, type SpecPin } from '../../spec/index.ts';
 import { QUEUES } from '../../workflows/activity-contract.ts';
-import { RUN_WORKFLOW, runWorkflowId, type RunInput } from '../../workflows/messages.ts';
+import {
+  DEFAULT_TUNING,
+  RUN_WORKFLOW,
+  runWorkflowId,
+  type RunInput,
+} from '../../workflows/messages.ts';
 import { CliError } from '../errors.ts';
+import type { Session } from '../session.ts';
 import { operatorPins } from './pins.ts';
-import { DEFAULT_TUNING } from './tuning.ts';
 
 export interface StartOverrides {
   readonly mode?: PipelineSpec['plan']['mode'] | undefined;
@@ -166,7 +171,7 @@ export interface Submission {
  * @throws {CliError} `CLI_RUN_EXISTS`
  */
 export async function submitRun(
-  client: Client,
+  { client, settings }: Pick<Session, 'client' | 'settings'>,
   { runId, spec, written }: Submission,
 ): Promise<SubmittedRun> {
   const digest = specDigest(written);
@@ -188,7 +193,7 @@ export async function submitRun(
         failedTiles: spec.limits.failedTiles,
       },
     },
-    tuning: DEFAULT_TUNING,
+    tuning: { ...DEFAULT_TUNING, searchAttributes: settings.searchAttributes },
     carried: null,
   };
   try {

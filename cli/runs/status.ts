@@ -55,7 +55,7 @@ export interface LaneReport extends LaneStatus {
   readonly shard: number;
 }
 
-const QUERY_DEADLINE_MS = 4_000;
+const QUERY_DEADLINE_MS = 3_000;
 export const NO_WORKER = 'no worker answers; start one with `tileloom worker start`';
 
 type Facts = Omit<RunReport, 'runId' | 'workflowId'>;
@@ -175,7 +175,8 @@ export function combine(
     status.tiles - done - parked,
   );
   const rows = status.closed.rowsDone + sum((shard) => shard.counts.rowsDone);
-  const seconds = Math.max(0.001, (nowMs - status.startedAt) / 1000);
+  const endedAt = status.finishedAt ?? nowMs;
+  const seconds = Math.max(0.001, (endedAt - status.startedAt) / 1000);
   const rate = rows / seconds;
   const silent = answers.length - shards.length;
   const lanes = shards.flatMap((shard) =>
