@@ -261,7 +261,8 @@ export function quoted(value: unknown): string {
   if (typeof value === 'object' && value !== null) {
     return 'a mapping';
   }
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  const text =
+    typeof value === 'string' ? JSON.stringify(value) : `${value as number | boolean | null}`;
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
