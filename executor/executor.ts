@@ -29,6 +29,7 @@ export class Executor {
   readonly #slots: Slots;
   readonly #runs = new Map<string, JobRun | null>();
   readonly #reported = new Map<string, number>();
+  #arrivals = 0;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
@@ -82,6 +83,7 @@ export class Executor {
       loaded,
       image: kernels.image,
       slots: this.#slots,
+      rank: (this.#arrivals += 1),
       onProgress: (progress) => this.#progress(job, progress),
       openChunk: (layer) =>
         kernels.openChunk({

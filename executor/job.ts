@@ -24,6 +24,8 @@ export interface JobParts {
   readonly openChunk: (layer: Layer) => Chunk;
   readonly image: string;
   readonly slots: Slots;
+  /** Place in the order of arrival at the device. */
+  readonly rank: number;
   readonly onProgress: (progress: ChunkProgress) => void;
 }
 
@@ -82,7 +84,6 @@ export class JobRun {
       kernel: 0,
       write: 0,
     };
-    const workStarted = performance.now();
     try {
       const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {
         tiles: this.#outputs(chunk, layer, tiles, totals),
@@ -90,13 +91,9 @@ export class JobRun {
       });
       this.#throwIfCancelled();
       const { read, kernel, write, ...counts } = totals;
-      const seconds = {
-        queued: (workStarted - started) / 1000,
-        work: (performance.now() - workStarted) / 1000,
-        read,
-        kernel,
-        write,
-      };
+      const work = (read + kernel + write) / this.#parts.slots.capacity;
+      const queued = Math.max(0, (performance.now() - started) / 1000 - work);
+      const seconds = { queued, work, read, kernel, write };
       return { file, sha256, bytes, ...counts, image, peakBytes: peakResidentBytes(), seconds };
     } finally {
       this.#chunk = null;
@@ -120,13 +117,13 @@ export class JobRun {
     tiles: readonly TileInput[],
     totals: Totals,
   ): AsyncGenerator<TileOutput> {
-    const { slots } = this.#parts;
+    const { slots, rank } = this.#parts;
     const issued: Promise<BatchOutput>[] = [];
     const window = slots.capacity * WINDOW_PER_SLOT;
     try {
       for (const batch of cutBatches(tiles, this.#batchRows(chunk, layer, tiles))) {
         this.#throwIfCancelled();
-        const release = await slots.acquire();
+        const release = await slots.acquire(rank);
         const running = chunk.runBatch(batch).finally(release);
         running.catch(() => undefined);
         issued.push(running);

@@ -62,6 +62,10 @@ export interface ChunkResult {
   readonly invalid: number;
   readonly image: string;
   readonly peakBytes: number;
+  /**
+   * `read`, `kernel` and `write` are thread seconds; `work` is their sum over the device's threads: what the
+   * chunk took of the whole device. `queued` is the rest of the time from arrival to the part's rename.
+   */
   readonly seconds: {
     readonly queued: number;
     readonly work: number;

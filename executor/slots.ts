@@ -1,31 +1,44 @@
-// Owns admission to a device inside its executor: at most `capacity` native calls at once, first come
-// first served, so that two lanes share the cores and one lane alone gets all of them.
+// Owns admission to a device inside its executor: at most `capacity` native calls at once. Calls of the
+// chunk that came first go first; later chunks fill what it leaves free. So two lanes drift apart,
+// and one plans while the other keeps all cores busy, instead of both ending at the same moment.
 
-/** Counting semaphore with a FIFO queue; the queue is bounded by the jobs' own windows. */
+interface Waiting {
+  readonly rank: number;
+  readonly open: () => void;
+}
+
+/** Counting semaphore; lowest rank first, then first come. Its queue is bounded by the jobs' windows. */
 export class Slots {
   readonly capacity: number;
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Waiting[] = [];
 
   constructor(capacity: number) {
     this.capacity = capacity;
     this.#free = capacity;
   }
 
-  /** Resolves with a function that gives the slot back; calling it twice has no effect. */
-  async acquire(): Promise<() => void> {
-    if (this.#free > 0) {
-      this.#free -= 1;
-    } else {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
+  /**
+   * Waits for a slot.
+   *
+   * @param rank place of the caller's chunk in the order of arrival
+   * @returns a function that gives the slot back; calling it twice has no effect
+   */
+  async acquire(rank: number): Promise<() => void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((open) => this.#enqueue({ rank, open }));
     let released = false;
     return () => {
       if (released) return;
       released = true;
       const next = this.#waiting.shift();
       if (next === undefined) this.#free += 1;
-      else next();
+      else next.open();
     };
+  }
+
+  #enqueue(waiting: Waiting): void {
+    const after = this.#waiting.findIndex((other) => other.rank > waiting.rank);
+    this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, waiting);
   }
 }

@@ -9,7 +9,7 @@ describe('Slots', () => {
     const order: number[] = [];
     await Promise.all(
       Array.from({ length: 20 }, async (_, job) => {
-        const release = await slots.acquire();
+        const release = await slots.acquire(0);
         order.push(job);
         running += 1;
         most = Math.max(most, running);
@@ -24,15 +24,30 @@ describe('Slots', () => {
 
   test('gives a slot back once, however often it is released', async () => {
     const slots = new Slots(1);
-    const release = await slots.acquire();
+    const release = await slots.acquire(0);
     release();
     release();
-    const held = await slots.acquire();
+    const held = await slots.acquire(0);
     let admitted = false;
-    const waiting = slots.acquire().then(() => (admitted = true));
+    const waiting = slots.acquire(0).then(() => (admitted = true));
     await Promise.resolve();
     expect(admitted).toBe(false);
     held();
     await waiting;
+  });
+
+  test('serves the chunk that came first before later ones', async () => {
+    const slots = new Slots(1);
+    const release = await slots.acquire(1);
+    const order: string[] = [];
+    const enter = async (name: string, rank: number): Promise<void> => {
+      const leave = await slots.acquire(rank);
+      order.push(name);
+      leave();
+    };
+    const all = [enter('second a', 2), enter('second b', 2), enter('first', 1)];
+    release();
+    await Promise.all(all);
+    expect(order).toEqual(['first', 'second a', 'second b']);
   });
 });
