@@ -1,5 +1,5 @@
-// Owns how a command is declared: its place in the tree, options every command has, examples first in
-// its help, and the one wrapper around every action.
+// Owns how a command is declared: its place in the tree, options every command has, examples first
+// in its help, and the one wrapper around every action.
 import { Option, type Command } from 'commander';
 import type { CommandIo } from './io.ts';
 import { OUTPUT_FORMATS, createOutput, type Output, type OutputFormat } from './output.ts';

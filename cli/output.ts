@@ -1,5 +1,6 @@
-// Owns what goes to stdout: one document or list in the format that was asked for. Every JSON document
-// and every JSON line begins with `schema`, whose number rises when a field changes its meaning.
+// Owns what goes to stdout: one document or list in the format that was asked for. Every JSON
+// document and every JSON line begins with `schema`, whose number rises when a field changes its
+// meaning.
 import type { CommandIo } from './io.ts';
 import { styleFor, type Style } from './format.ts';
 

@@ -1,5 +1,5 @@
-// Owns live progress: a redrawn block on a terminal, a line per percent elsewhere; the rate is smoothed
-// so that the time left does not jump.
+// Owns live progress: a redrawn block on a terminal, a line per percent elsewhere; the rate is
+// smoothed so that the time left does not jump.
 import { formatDuration, formatShort, type Style, styleFor } from './format.ts';
 import type { CommandIo } from './io.ts';
 

@@ -1,5 +1,5 @@
-// Owns how an error reaches the user: `code: what is wrong (expected, got); what to do`, or one JSON
-// object; a stack trace only with --verbose.
+// Owns how an error reaches the user: `code: what is wrong (expected, got); what to do`, or one
+// JSON object; a stack trace only with --verbose.
 import { CommanderError } from 'commander';
 import { isEngineError } from '../core/index.ts';
 import { SpecError, renderSpecProblems } from '../spec/index.ts';

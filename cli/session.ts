@@ -1,4 +1,5 @@
-// Owns the connection of one command to the Temporal service, and the folders it may use on this machine.
+// Owns the connection of one command to the Temporal service, and the folders it may use on this
+// machine.
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import {

@@ -1,6 +1,7 @@
 // Owns the parsed YAML or JSON text: the plain value, syntax problems, and where each path lies.
 //
-// I1 every path that the value has resolves to a position; a path it lacks resolves to its parent's.
+// I1 every path that the value has resolves to a position; a path it lacks resolves to its
+// parent's.
 // I2 no input makes this module throw: what the parser cannot take becomes a syntax problem.
 import {
   LineCounter,

@@ -1,5 +1,5 @@
-// Owns the rules that join several places of a spec. They read the raw value leniently, so that they
-// also speak when the shape is wrong elsewhere: every problem is reported at once.
+// Owns the rules that join several places of a spec. They read the raw value leniently, so that
+// they also speak when the shape is wrong elsewhere: every problem is reported at once.
 import { nearestName } from '../registry/index.ts';
 import { problemAt, type ProblemFacts, type SpecDocument, type SpecPath } from './document.ts';
 import type { SpecProblem } from './errors.ts';

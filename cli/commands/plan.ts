@@ -156,7 +156,9 @@ function renderLine(line: HistoryLine): string {
     return renderExecute(line);
   }
   const { where } = line.call.request;
-  const head = `plan of chunk ${String(where.shard)}/${String(where.chunk)}, try ${String(where.attempt)}, epoch ${String(where.epoch)}`;
+  const head =
+    `plan of chunk ${String(where.shard)}/${String(where.chunk)}, ` +
+    `try ${String(where.attempt)}, epoch ${String(where.epoch)}`;
   if (line.answer === null) {
     return `${head}\n${formatFacts([['failed', line.failure?.message ?? '']])}`;
   }
@@ -189,11 +191,14 @@ function renderExecute(line: Extract<HistoryLine, { kind: 'execute' }>): string 
     facts.push(
       [
         'rows',
-        `${formatCount(answer.part.rows)} (${formatCount(answer.hits)} hits, ${formatCount(answer.outside)} outside, ${formatCount(answer.invalid)} invalid)`,
+        `${formatCount(answer.part.rows)} (${formatCount(answer.hits)} hits, ` +
+          `${formatCount(answer.outside)} outside, ${formatCount(answer.invalid)} invalid)`,
       ],
       [
         'took',
-        `${formatDuration(seconds.work)}, queued ${formatDuration(seconds.queued)}; read ${formatDuration(seconds.read)}, kernel ${formatDuration(seconds.kernel)}, write ${formatDuration(seconds.write)}`,
+        `${formatDuration(seconds.work)}, queued ${formatDuration(seconds.queued)}; ` +
+          `read ${formatDuration(seconds.read)}, kernel ${formatDuration(seconds.kernel)}, ` +
+          `write ${formatDuration(seconds.write)}`,
       ],
       ['peak memory', formatBytes(answer.peakBytes)],
       ['part', answer.part.file],

@@ -169,7 +169,8 @@ function renderVariant(variant: VariantSpec): string {
       ],
       [
         'declared memory',
-        `${formatBytes(memory.fixedBytes)} + ${String(memory.bytesPerRow)} B a row + index × ${String(memory.indexFactor)}`,
+        `${formatBytes(memory.fixedBytes)} + ${String(memory.bytesPerRow)} B a row ` +
+          `+ index × ${String(memory.indexFactor)}`,
       ],
       ['symbol', `${variant.symbol} in ${variant.library}`],
       ['sources', variant.sourceDigest],

@@ -1,4 +1,5 @@
-// Owns the demo's inputs: the counties, the real cities, the synthetic points, and a pipeline for each.
+// Owns the demo's inputs: the counties, the real cities, the synthetic points, and a pipeline for
+// each.
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

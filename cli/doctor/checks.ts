@@ -1,4 +1,5 @@
-// Owns what `doctor` looks at. Each check is small, never throws, and says how to put right what it found.
+// Owns what `doctor` looks at. Each check is small, never throws, and says how to put right what it
+// found.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, open, rm, statfs } from 'node:fs/promises';

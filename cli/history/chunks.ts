@@ -1,5 +1,5 @@
-// Owns the list of chunks that a run's plan lines amount to: one row for each execution and for each
-// plan that was not executed, with the plan's reasons and what came of it.
+// Owns the list of chunks that a run's plan lines amount to: one row for each execution and for
+// each plan that was not executed, with the plan's reasons and what came of it.
 import type { Plan, PlanDecision, PlanRefusal } from '../../planner/index.ts';
 import type { ExecuteLine, HistoryLine, PlanLine } from '../../history/index.ts';
 

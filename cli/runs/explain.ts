@@ -1,5 +1,5 @@
-// Owns `plan explain`: the planner's own path without execution. The host's snapshot is taken once; chunk
-// by chunk the plan is made as a lane would, and taken to come out exactly as predicted.
+// Owns `plan explain`: the planner's own path without execution. The host's snapshot is taken once;
+// chunk by chunk the plan is made as a lane would, and taken to come out exactly as predicted.
 import { resolve } from 'node:path';
 import { openDataset, prepareLayer, requireSameCrs } from '../../datasets/index.ts';
 import {

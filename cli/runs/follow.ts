@@ -1,5 +1,5 @@
-// Owns following a run until it ends, a time is up or Ctrl-C detaches: progress on stderr, in jsonl a
-// status line on stdout per change. The run itself does not notice.
+// Owns following a run until it ends, a time is up or Ctrl-C detaches: progress on stderr, in jsonl
+// a status line on stdout per change. The run itself does not notice.
 import { exitCodeOf } from '../exit.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import type { CommandIo } from '../io.ts';

@@ -1,5 +1,5 @@
-// Owns which files of an unpublished sink a run's ledger names: parts that execute answered with, and
-// segments that seal answered with, all read from durable history.
+// Owns which files of an unpublished sink a run's ledger names: parts that execute answered with,
+// and segments that seal answered with, all read from durable history.
 import type { Client } from '@temporalio/client';
 import { serviceHistory, runLines, type HistorySource } from '../history/source.ts';
 import { readdir } from 'node:fs/promises';

@@ -1,5 +1,5 @@
-// Owns starting a run: overrides from the command line, every check that can be made beforehand, the
-// run's readable id, and the one call that makes it durable.
+// Owns starting a run: overrides from the command line, every check that can be made beforehand,
+// the run's readable id, and the one call that makes it durable.
 import { randomInt } from 'node:crypto';
 import { access, constants, readdir, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
