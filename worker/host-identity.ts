@@ -63,8 +63,8 @@ function machineName(): string {
 async function tryTake(hostsDirectory: string, hostId: string): Promise<HostIdentity | null> {
   const directory = join(hostsDirectory, hostId);
   try {
-    const { release } = await takeLock(join(directory, 'lock'), { waitMs: 0 });
-    return { hostId, bootId: crypto.randomUUID(), directory, release };
+    const lock = await takeLock(join(directory, 'lock'), { waitMs: 0 });
+    return { hostId, bootId: crypto.randomUUID(), directory, release: () => lock.release() };
   } catch (error) {
     if (isEngineError(error) && error.code === 'SERVER_LOCKED') return null;
     throw error;
