@@ -1,7 +1,8 @@
-// Owns the check that Arrow metadata is well-formed before apache-arrow decodes it: its decoders trust
-// the lengths they find, and one wrong byte makes them loop for minutes or exhaust the memory.
-// Only what can repeat is checked: each vector must lie inside the bytes, and tables may be visited
-// only so often. Layout: flatbuffers internals; field numbers: Arrow's File.fbs, Message.fbs, Schema.fbs.
+// Owns the check that Arrow metadata is well-formed before apache-arrow decodes it: its decoders
+// trust the lengths they find, and one wrong byte makes them loop for minutes or exhaust the
+// memory. Only what can repeat is checked: each vector must lie inside the bytes, and tables may
+// be visited only so often. Layout: flatbuffers internals; field numbers: Arrow's File.fbs,
+// Message.fbs, Schema.fbs.
 
 export interface MessageFacts {
   /** 1 schema, 2 dictionary batch, 3 record batch. */
@@ -97,7 +98,8 @@ class Tables {
 
   constructor(bytes: Uint8Array) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    // Honest metadata needs far fewer looks than it has bytes; offsets that lead back need endless ones.
+    // Honest metadata needs far fewer looks than it has bytes; offsets that lead back need endless
+    // ones.
     this.#visits = 16 * bytes.length;
   }
 

@@ -1,7 +1,8 @@
-// Owns random access to Arrow IPC files without reading bodies: footer and batch metadata are decoded
-// by apache-arrow, checked against the file's size, and turned into absolute byte ranges.
+// Owns random access to Arrow IPC files without reading bodies: footer and batch metadata are
+// decoded by apache-arrow, checked against the file's size, and turned into absolute byte ranges.
 // I1 no offset leaves this module that was not checked to lie inside the file.
-// I2 what kernels cannot take as it is (big-endian, dictionaries, compressed bodies) is refused here.
+// I2 what kernels cannot take as it is (big-endian, dictionaries, compressed bodies) is refused
+//    here.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DataType, type Schema } from 'apache-arrow';
 import { Footer } from 'apache-arrow/ipc/metadata/file';
@@ -67,7 +68,8 @@ export class ArrowFile {
       if ((error as { code?: unknown }).code !== 'ENOENT') throw fileError(error, 'opening', file);
       throw new DatasetError(
         'DATASET_FILE_MISSING',
-        `${file} is missing: expected an Arrow file, got nothing; restore it or make the dataset again`,
+        `${file} is missing: expected an Arrow file, got nothing; restore it or make the ` +
+          'dataset again',
         { details: { path: file }, cause: error },
       );
     }

@@ -7,7 +7,9 @@ import { DatasetError, fileError } from './errors.ts';
 const CONTINUATION = 0xffffffff;
 const METADATA_BYTES_MAX = 1 << 24;
 
-/** @throws {DatasetError} `ARROW_TRUNCATED`, `ARROW_CORRUPT`, `ARROW_ENDIANNESS`, `ARROW_COMPRESSED` */
+/**
+ * @throws {DatasetError} `ARROW_TRUNCATED`, `ARROW_CORRUPT`, `ARROW_ENDIANNESS`, `ARROW_COMPRESSED`
+ */
 export async function checkArrowStream(file: string): Promise<void> {
   const handle = await open(file, 'r').catch((error: unknown) => {
     throw fileError(error, 'opening', file);

@@ -1,11 +1,14 @@
-// Owns the framing of Arrow IPC files that tileloom writes: metadata by apache-arrow's own encoders,
-// bodies laid out here, because readers map buffers straight into kernels and want them 64-byte aligned.
-// I1 bytes are a function of the schema and the batches alone; nothing depends on time or write sizes.
-// I2 a file appears under its name only when it is whole and on disk (tmp → fsync → rename → fsync).
+// Owns the framing of Arrow IPC files that tileloom writes: metadata by apache-arrow's own
+// encoders, bodies laid out here, because readers map buffers straight into kernels and want them
+// 64-byte aligned.
+// I1 bytes are a function of the schema and the batches alone; nothing depends on time or write
+//    sizes.
+// I2 a file appears under its name only when it is whole and on disk (tmp → fsync → rename →
+//    fsync).
 import { createHash, type Hash } from 'node:crypto';
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { Schema } from 'apache-arrow';
+import type { Schema } from 'apache-arrow';
 import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file';
 import { BufferRegion, FieldNode, Message, RecordBatch } from 'apache-arrow/ipc/metadata/message';
 import { syncFolder, temporaryName } from './durable.ts';

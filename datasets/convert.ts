@@ -1,6 +1,6 @@
 // Owns `dataset convert`: GeoParquet, Parquet, GeoJSON and Arrow files become one tiled dataset.
-// I1 memory is bounded: one tile, plus one row group (Parquet), one record batch (Arrow) or one feature
-//    (GeoJSON), plus with order `curve` one sorted run or 64 KiB per run; never the input.
+// I1 memory is bounded: one tile, plus one row group (Parquet), one record batch (Arrow) or one
+//    feature (GeoJSON), plus with order `curve` one sorted run or 64 KiB per run; never the input.
 // I2 bytes depend on the inputs, their order and the options only.
 import path from 'node:path';
 import { CRS84, isGeographic, normaliseCrs } from './crs.ts';
@@ -28,7 +28,9 @@ export interface ConvertOptions {
   /** Files or patterns; patterns expand in byte order. */
   readonly inputs: readonly string[];
   readonly out: string;
-  /** Names of coordinate columns; found by name (lon/lat, longitude/latitude, x/y …) unless given. */
+  /**
+   * Names of coordinate columns; found by name (lon/lat, longitude/latitude, x/y …) unless given.
+   */
   readonly x?: string;
   readonly y?: string;
   /** Columns to keep besides the coordinates; all numbers and timestamps unless given. */
@@ -36,7 +38,10 @@ export interface ConvertOptions {
   /** CRS of the inputs; a file that states another one is refused. */
   readonly crs?: string;
   readonly tileRows?: number;
-  /** `curve` sorts rows along a Hilbert curve on disk; `keep` (default) keeps the order of the input. */
+  /**
+   * `curve` sorts rows along a Hilbert curve on disk; `keep` (default) keeps the order of the
+   * input.
+   */
   readonly order?: 'curve' | 'keep';
   readonly name?: string;
   readonly force?: boolean;
@@ -164,7 +169,10 @@ function orderedBlocks(
   return curveBlocks(plan, options, folder);
 }
 
-/** The curve spans the world in degrees; in another CRS the inputs are read twice to find their bounds. */
+/**
+ * The curve spans the world in degrees; in another CRS the inputs are read twice to find their
+ * bounds.
+ */
 async function* curveBlocks(
   plan: ConversionPlan,
   options: ConvertOptions,

@@ -1,5 +1,5 @@
-// Owns the names of coordinate reference systems. Coordinates are always x, y (longitude, latitude), so
-// names that differ only in axis order are one CRS here.
+// Owns the names of coordinate reference systems. Coordinates are always x, y (longitude,
+// latitude), so names that differ only in axis order are one CRS here.
 import { DatasetError } from './errors.ts';
 
 export const CRS84 = 'OGC:CRS84';
@@ -14,8 +14,9 @@ const SAME_AS_CRS84 = new Set([
 ]);
 
 /**
- * Normalises the name of a CRS: `urn:ogc:def:crs:OGC:1.3:CRS84`, `EPSG:4326` and `WGS84` are `OGC:CRS84`;
- * `urn:ogc:def:crs:EPSG::5070` and `http://www.opengis.net/def/crs/EPSG/0/5070` are `EPSG:5070`.
+ * Normalises the name of a CRS: `urn:ogc:def:crs:OGC:1.3:CRS84`, `EPSG:4326` and `WGS84` are
+ * `OGC:CRS84`; `urn:ogc:def:crs:EPSG::5070` and `http://www.opengis.net/def/crs/EPSG/0/5070` are
+ * `EPSG:5070`.
  *
  * @throws {DatasetError} `CRS_UNSUPPORTED` for text that names no authority and code
  */
@@ -31,7 +32,8 @@ export function normaliseCrs(text: string): string {
   if (match === null) {
     throw new DatasetError(
       'CRS_UNSUPPORTED',
-      `the CRS "${text}" is not understood: expected AUTHORITY:CODE such as OGC:CRS84 or EPSG:5070, ` +
+      `the CRS "${text}" is not understood: expected AUTHORITY:CODE such as OGC:CRS84 or ` +
+        'EPSG:5070, ' +
         `got "${text}"; name it that way`,
       { details: { crs: text } },
     );
@@ -57,7 +59,8 @@ export function crsOfProjJson(value: unknown): string {
   const name = typeof record.name === 'string' ? record.name : 'none';
   throw new DatasetError(
     'CRS_UNSUPPORTED',
-    `the CRS "${name}" has no identifier: expected PROJJSON with id.authority and id.code, got none; ` +
+    `the CRS "${name}" has no identifier: expected PROJJSON with id.authority and id.code, ` +
+      'got none; ' +
       'state the CRS with the option crs',
     { details: { crs: name } },
   );

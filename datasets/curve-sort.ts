@@ -1,5 +1,6 @@
-// Owns sorting any number of rows along a Hilbert curve in bounded memory: sorted runs in one temporary
-// file, then a k-way merge. Memory: one run (2^19 rows) while reading, 64 KiB per run while merging.
+// Owns sorting any number of rows along a Hilbert curve in bounded memory: sorted runs in one
+// temporary file, then a k-way merge. Memory: one run (2^19 rows) while reading, 64 KiB per run
+// while merging.
 // I1 equal keys keep the order of the input, so the result is a function of the input alone.
 import { open, unlink, type FileHandle } from 'node:fs/promises';
 import { fileError } from './errors.ts';
@@ -22,7 +23,9 @@ export interface CurveSortOptions {
   readonly runRows?: number;
 }
 
-/** A run lies in the file as records: key, one null byte per column, padding, 8 bytes per column. */
+/**
+ * A run lies in the file as records: key, one null byte per column, padding, 8 bytes per column.
+ */
 interface Layout {
   readonly columns: number;
   readonly valuesAt: number;

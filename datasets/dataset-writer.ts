@@ -1,5 +1,7 @@
-// Owns writing a dataset folder: data files of many tiles each, then the tile table, then dataset.json.
-// I1 dataset.json appears last, so a folder with it is whole; until then _UNFINISHED marks it as ours.
+// Owns writing a dataset folder: data files of many tiles each, then the tile table, then
+// dataset.json.
+// I1 dataset.json appears last, so a folder with it is whole; until then _UNFINISHED marks it as
+//    ours.
 // I2 a failure removes everything that was written here, and the folder if it was made here.
 // I3 bytes depend on columns, options and values only.
 import { mkdir, readFile, readdir, rm, rmdir, unlink } from 'node:fs/promises';

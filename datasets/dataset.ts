@@ -1,5 +1,5 @@
-// Owns opening a dataset folder: dataset.json, the tile table and the sizes of all files are checked
-// before the first tile is resolved. Checksums of tiles are checked by whoever reads them.
+// Owns opening a dataset folder: dataset.json, the tile table and the sizes of all files are
+// checked before the first tile is resolved. Checksums of tiles are checked by whoever reads them.
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -61,7 +61,8 @@ async function readManifestBytes(folder: string): Promise<Uint8Array> {
     if (unfinished === null) throw notFound(folder);
     throw new DatasetError(
       'DATASET_UNFINISHED',
-      `the dataset ${folder} is unfinished: expected ${DATASET_FILE}, got only ${UNFINISHED_FILE}; ` +
+      `the dataset ${folder} is unfinished: expected ${DATASET_FILE}, got only ` +
+        `${UNFINISHED_FILE}; ` +
         'it is still being written, or make it again with --force',
       { details: { path: folder } },
     );
@@ -114,7 +115,8 @@ async function checkFiles(folder: string, manifest: DatasetManifest): Promise<vo
     if (found === null) {
       throw new DatasetError(
         'DATASET_FILE_MISSING',
-        `${file} is missing: expected ${bytes} bytes, got no file; restore it or make the dataset again`,
+        `${file} is missing: expected ${bytes} bytes, got no file; restore it or make the ` +
+          'dataset again',
         { details: { path: file } },
       );
     }
@@ -129,7 +131,9 @@ async function checkFiles(folder: string, manifest: DatasetManifest): Promise<vo
   }
 }
 
-/** Counts of the table must add up to those of dataset.json, whose digest covers the table's bytes. */
+/**
+ * Counts of the table must add up to those of dataset.json, whose digest covers the table's bytes.
+ */
 function checkTable(folder: string, manifest: DatasetManifest, table: TileTable): void {
   const file = path.join(folder, DATASET_FILE);
   let rows = 0;

@@ -7,7 +7,9 @@ import { fileError } from './errors.ts';
 
 export const TEMPORARY_SUFFIX = '.tmp';
 
-/** Name beside `file` that no other process uses; it is recognised by its suffix and may be deleted. */
+/**
+ * Name beside `file` that no other process uses; it is recognised by its suffix and may be deleted.
+ */
 export function temporaryName(file: string): string {
   return `${file}.${randomBytes(6).toString('hex')}${TEMPORARY_SUFFIX}`;
 }
@@ -26,7 +28,8 @@ export async function writeFileDurable(file: string, content: string | Uint8Arra
 }
 
 /**
- * Writes a whole small file only if the name is free; whoever comes second sees the first one's bytes.
+ * Writes a whole small file only if the name is free; whoever comes second sees the first one's
+ * bytes.
  *
  * @returns false when the name was taken
  */

@@ -59,8 +59,8 @@ export class DatasetError extends EngineError<DatasetErrorCode> {
 
 /**
  * Turns a failed system call into a DatasetError that names the file: `DISK_FULL` (retryable) when
- * the device, a quota or a file size limit is exhausted, else `IO_FAILED`. Everything else (an error
- * that has its code already, a programmer's error) passes through.
+ * the device, a quota or a file size limit is exhausted, else `IO_FAILED`. Everything else (an
+ * error that has its code already, a programmer's error) passes through.
  */
 export function fileError(error: unknown, action: string, path: string): Error {
   if (isEngineError(error)) return error;

@@ -45,7 +45,8 @@ export function finishAggregate(
     if (at < 0 || at >= partials.columns) {
       throw new DatasetError(
         'COLUMN_MISSING',
-        `the measure ${measure.kind} of "${measure.column ?? ''}" cannot be finished: expected one of ` +
+        `the measure ${measure.kind} of "${measure.column ?? ''}" cannot be finished: ` +
+          'expected one of ' +
           `${columns.join(', ') || 'no columns'}, got "${measure.column ?? ''}"`,
       );
     }
@@ -79,7 +80,8 @@ function infinityOf(column: ColumnPartial): number | null {
 }
 
 /**
- * Rounds numerator / denominator × 2^-1074 to the nearest double, ties to even; overflow is infinite.
+ * Rounds numerator / denominator × 2^-1074 to the nearest double, ties to even; overflow is
+ * infinite.
  *
  * @param denominator positive
  */

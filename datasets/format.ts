@@ -20,7 +20,10 @@ const columnSchema = z.strictObject({
   type: z.enum(['float64', 'int64', 'timestamp']),
   nulls: count,
   nans: count,
-  /** Over the values that are neither null nor NaN; null where there are none or JSON cannot hold it. */
+  /**
+   * Over the values that are neither null nor NaN; null where there are none or JSON cannot hold
+   * it.
+   */
   min: z.number().nullable(),
   max: z.number().nullable(),
 });

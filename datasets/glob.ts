@@ -1,5 +1,5 @@
-// Owns expanding file patterns: `*`, `?` and `[…]` within a name, `**` for any number of folders. Matches
-// come in byte order of their paths, whatever order the file system lists them in.
+// Owns expanding file patterns: `*`, `?` and `[…]` within a name, `**` for any number of folders.
+// Matches come in byte order of their paths, whatever order the file system lists them in.
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DatasetError } from './errors.ts';

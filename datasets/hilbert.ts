@@ -4,7 +4,8 @@
 const SIDE = 65_536;
 
 /**
- * Position of a point along a Hilbert curve over a box (algorithm: Warren, Hacker's Delight, ch. 16).
+ * Position of a point along a Hilbert curve over a box (algorithm: Warren, Hacker's Delight, ch.
+ * 16).
  *
  * @param box minX, minY, maxX, maxY; points outside are moved to its border
  * @returns an integer in [0, 2^32); 0 for a point that is not finite

@@ -1,5 +1,5 @@
-// Owns reading points from GeoJSON (RFC 7946): a FeatureCollection, or features one after another (RFC
-// 8142, one per line). Holds one feature and one block at a time, however long the file is.
+// Owns reading points from GeoJSON (RFC 7946): a FeatureCollection, or features one after another
+// (RFC 8142, one per line). Holds one feature and one block at a time, however long the file is.
 import { isEngineError } from '../core/index.ts';
 import { CRS84, normaliseCrs } from './crs.ts';
 import { DatasetError, fileError } from './errors.ts';

@@ -1,5 +1,5 @@
-// Owns what a converted file looks like to the converter: a schema and a stream of blocks of points.
-// Readers own their format; everything after them is the same for all formats.
+// Owns what a converted file looks like to the converter: a schema and a stream of blocks of
+// points. Readers own their format; everything after them is the same for all formats.
 import { open } from 'node:fs/promises';
 import { isGeographic } from './crs.ts';
 import { DatasetError, fileError } from './errors.ts';
@@ -57,7 +57,8 @@ export async function detectFormat(file: string): Promise<InputFormat> {
   if (head.length === 0) {
     throw new DatasetError(
       'INPUT_EMPTY',
-      `${file} is empty: expected GeoParquet, Parquet, GeoJSON or Arrow, got 0 bytes; check the path`,
+      `${file} is empty: expected GeoParquet, Parquet, GeoJSON or Arrow, got 0 bytes; check ` +
+        'the path',
       { details: { path: file } },
     );
   }
@@ -68,7 +69,8 @@ export async function detectFormat(file: string): Promise<InputFormat> {
   throw new DatasetError(
     'INPUT_FORMAT',
     `${file} has an unknown format: expected GeoParquet, Parquet, GeoJSON or Arrow, ` +
-      `got "${text.slice(0, 8).replaceAll(/[^\x20-\x7e]/gu, '.')}"; convert it to one of them first`,
+      `got "${text.slice(0, 8).replaceAll(/[^\x20-\x7e]/gu, '.')}"; convert it to one of ` +
+      'them first',
     { details: { path: file } },
   );
 }
@@ -103,7 +105,8 @@ const COORDINATE_NAMES: readonly (readonly [string, string])[] = [
 /**
  * Finds the coordinate columns: the named ones, or a well-known pair in any case of letters.
  *
- * @throws {DatasetError} `OPTION_INVALID` when only one is named, `COLUMN_MISSING` when there is none
+ * @throws {DatasetError} `OPTION_INVALID` when only one is named, `COLUMN_MISSING` when there is
+ *   none
  */
 export function coordinateNames(
   file: string,

@@ -1,5 +1,5 @@
-// Owns `dataset inspect`: what a dataset says of itself, and on request whether its values still hash
-// to the checksums of the tile table.
+// Owns `dataset inspect`: what a dataset says of itself, and on request whether its values still
+// hash to the checksums of the tile table.
 import { open, type FileHandle } from 'node:fs/promises';
 import { columnChecksum } from './checksum.ts';
 import { openDataset, type Dataset } from './dataset.ts';
@@ -43,7 +43,8 @@ const PROBLEMS_MAX = 100;
 /**
  * Describes a dataset.
  *
- * @param options verify: reads everything and recomputes all checksums; problems are listed, not thrown
+ * @param options verify: reads everything and recomputes all checksums; problems are listed, not
+ *   thrown
  * @throws {DatasetError} as `openDataset` does
  */
 export async function inspectDataset(

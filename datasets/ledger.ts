@@ -1,5 +1,6 @@
-// Owns tile records and the run digest: one fixed-width record per tile, in tile order, then the run's
-// aggregate. The digest is the run's answer; it must not depend on plans, parts, hosts or time.
+// Owns tile records and the run digest: one fixed-width record per tile, in tile order, then the
+// run's aggregate. The digest is the run's answer; it must not depend on plans, parts, hosts or
+// time.
 import { createHash } from 'node:crypto';
 import { DatasetError } from './errors.ts';
 
@@ -32,7 +33,8 @@ export function decodeTileRecords(bytes: Uint8Array): TileRecord[] {
   if (bytes.length % TILE_RECORD_BYTES !== 0) {
     throw new DatasetError(
       'SEGMENT_CORRUPT',
-      `tile records are torn: expected a multiple of ${TILE_RECORD_BYTES} bytes, got ${bytes.length}`,
+      `tile records are torn: expected a multiple of ${TILE_RECORD_BYTES} bytes, got ` +
+        `${bytes.length}`,
     );
   }
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -22,7 +22,10 @@ export interface MakeOptions {
   readonly tileRows?: number;
   /** Rows along a Hilbert curve (default), or the same rows in random order. */
   readonly ordered?: boolean;
-  /** Border segments (x1, y1, x2, y2 each) to put 0.01 % of the rows on; the US counties unless given. */
+  /**
+   * Border segments (x1, y1, x2, y2 each) to put 0.01 % of the rows on; the US counties unless
+   * given.
+   */
   readonly segments?: Float64Array | null;
   readonly name?: string;
   /** Replaces an earlier dataset in `out`. */
@@ -46,7 +49,8 @@ const ROWS_MAX = 1e12;
 /**
  * Makes a synthetic dataset. Equal options give equal bytes on any machine.
  *
- * @throws {DatasetError} `OPTION_INVALID`, `DATASET_EXISTS`, `DISK_FULL`, `IO_FAILED`; nothing is left
+ * @throws {DatasetError} `OPTION_INVALID`, `DATASET_EXISTS`, `DISK_FULL`, `IO_FAILED`; nothing is
+ *   left
  */
 export async function makeDataset(
   options: MakeOptions,
@@ -73,8 +77,10 @@ export async function makeDataset(
     ...(options.tilesPerFile === undefined ? {} : { tilesPerFile: options.tilesPerFile }),
   });
   try {
-    const model = buildModel({ rows, seed, tileRows, ordered, segments });
+    options.signal?.throwIfAborted();
     const tiles = Math.ceil(rows / tileRows);
+    if (tiles === 0) return await writer.finish();
+    const model = buildModel({ rows, seed, tileRows, ordered, segments });
     let rowsDone = 0;
     for await (const made of makeTiles(model, tiles, threadsOf(options.threads, tiles))) {
       options.signal?.throwIfAborted();
@@ -184,7 +190,8 @@ export function requireInteger(name: string, value: number, least: number, most:
   if (Number.isInteger(value) && value >= least && value <= most) return;
   throw new DatasetError(
     'OPTION_INVALID',
-    `the option ${name} is not valid: expected a whole number from ${least} to ${most}, got ${value}`,
+    `the option ${name} is not valid: expected a whole number from ${least} to ${most}, got ` +
+      `${value}`,
     { details: { option: name, got: String(value) } },
   );
 }

@@ -1,5 +1,6 @@
 // Owns parts, the immutable files in which executors leave what they computed: per tile its counts,
-// its digest and (with rows) its output, and once the chunk's merged aggregate. Format: docs/formats.md.
+// its digest and (with rows) its output, and once the chunk's merged aggregate. Format:
+// docs/formats.md.
 // I1 a part is written once under a name of its own; nothing is overwritten.
 // I2 nothing of a part is used before its SHA-256 was compared with the one in durable history.
 import { createHash } from 'node:crypto';
@@ -283,7 +284,8 @@ async function exists(file: string): Promise<boolean> {
 function corrupt(file: string, expected: string, got: string, cause?: unknown): DatasetError {
   return new DatasetError(
     'PART_CORRUPT',
-    `the part ${file} cannot be used: expected ${expected}, got ${got}; its tiles are computed again`,
+    `the part ${file} cannot be used: expected ${expected}, got ${got}; its tiles are ` +
+      'computed again',
     { details: { path: file, expected, got }, cause },
   );
 }

@@ -179,7 +179,8 @@ function mergeFeature(a: FeaturePartial, b: FeaturePartial): FeaturePartial {
   return { feature: a.feature, count: a.count + b.count, columns };
 }
 
-// ---- sums as limbs -------------------------------------------------------------------------------
+// ---- sums as limbs
+// -------------------------------------------------------------------------------
 
 interface LimbSum {
   readonly sign: -1 | 0 | 1;
@@ -214,7 +215,8 @@ function sumOfLimbs(view: DataView, at: number, low: number, limbs: number): big
   return BigInt(hex) << BigInt(32 * low);
 }
 
-// ---- columns -------------------------------------------------------------------------------------
+// ---- columns
+// -------------------------------------------------------------------------------------
 
 interface Cursor {
   readonly view: DataView;

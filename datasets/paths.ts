@@ -5,13 +5,14 @@ import path from 'node:path';
 import { DatasetError } from './errors.ts';
 
 /**
- * Resolves a path that must lie under one of the roots. The path itself need not exist, its parents up
- * to the first missing one are resolved through symlinks; the last component may not be a symlink.
+ * Resolves a path that must lie under one of the roots. The path itself need not exist, its
+ * parents up to the first missing one are resolved through symlinks; the last component may not be
+ * a symlink.
  *
  * @param roots absolute folders; each must exist
  * @returns the real absolute path
- * @throws {DatasetError} `PATH_OUTSIDE_ROOTS` for relative paths, `..`, NUL bytes, a last symlink, and
- *   everything that ends up outside the roots
+ * @throws {DatasetError} `PATH_OUTSIDE_ROOTS` for relative paths, `..`, NUL bytes, a last symlink,
+ *   and everything that ends up outside the roots
  */
 export async function resolveUnderRoots(
   requested: string,
@@ -55,7 +56,8 @@ function outside(requested: string, roots: readonly string[], got: string): Data
   const shown = requested.replaceAll('\0', '\\0');
   return new DatasetError(
     'PATH_OUTSIDE_ROOTS',
-    `the path ${shown} is not allowed: expected a real path under ${roots.join(' or ')}, got ${got}; ` +
+    `the path ${shown} is not allowed: expected a real path under ${roots.join(' or ')}, ` +
+      `got ${got}; ` +
       'move the data there or start the worker with another root',
     { details: { path: shown, roots: roots.join(':') } },
   );

@@ -1,6 +1,7 @@
-// Owns random numbers that are a function of (seed, stream, index) alone, so that any row can be made
-// without the rows before it, on any machine, with the same bits. Only integer arithmetic and the
-// correctly rounded + − × ÷ of doubles are used, never Math functions whose last bit is unspecified.
+// Owns random numbers that are a function of (seed, stream, index) alone, so that any row can be
+// made without the rows before it, on any machine, with the same bits. Only integer arithmetic and
+// the correctly rounded + − × ÷ of doubles are used, never Math functions whose last bit is
+// unspecified.
 
 /**
  * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -101,31 +102,34 @@ function normalCdf(x: number): number {
 }
 
 /**
- * A permutation of 0 … size − 1 by a four-round Feistel network with cycle walking.
+ * A permutation of 0 … size − 1: an alternating Feistel network over a grid of about size cells,
+ * with cycle walking over the few cells beyond (Black and Rogaway, "Ciphers with arbitrary finite
+ * domains").
  *
  * @param size at most 2^52
  */
 export function createPermutation(size: number, seed: number): (index: number) => number {
-  let halfBits = 1;
-  while (4 ** halfBits < size) halfBits += 1;
-  const half = 2 ** halfBits;
-  const words = new Uint32Array(4);
-  const round = (value: number, number: number): number => {
-    philox(words, value, number, 0x5045524d, 0, seed, 0);
-    return (words[0] as number) % half;
-  };
+  const columns = Math.max(1, Math.ceil(Math.sqrt(size)));
+  const rows = Math.max(1, Math.ceil(size / columns));
   return (index) => {
     let value = index;
     do {
-      let left = Math.floor(value / half);
-      let right = value % half;
-      for (let number = 0; number < 4; number += 1) {
-        const mixed = (left ^ round(right, number)) >>> 0;
-        left = right;
-        right = mixed;
+      let row = Math.floor(value / columns);
+      let column = value - row * columns;
+      for (let round = 0; round < 6; round += 2) {
+        row = (row + mixed(column, seed + round)) % rows;
+        column = (column + mixed(row, seed + round + 1)) % columns;
       }
-      value = left * half + right;
+      value = row * columns + column;
     } while (value >= size);
     return value;
   };
+}
+
+/** A well-mixed word of two (the finaliser of MurmurHash3 with the key added between its steps). */
+function mixed(value: number, key: number): number {
+  let word = Math.imul(value ^ (value >>> 16), 0x85ebca6b) + Math.imul(key + 1, 0x9e3779b9);
+  word = Math.imul(word ^ (word >>> 13), 0xc2b2ae35);
+  word = Math.imul(word ^ (word >>> 16), 0x85ebca6b);
+  return (word ^ (word >>> 13)) >>> 0;
 }

@@ -1,6 +1,7 @@
-// Owns segments: sealed, ordered lists of parts, chained by SHA-256 from a shard's head to its first.
-// I1 file names carry the digest of their content, so a late attempt of the same seal cannot replace
-//    what another one wrote; whichever reference is in durable history decides.
+// Owns segments: sealed, ordered lists of parts, chained by SHA-256 from a shard's head to its
+// first.
+// I1 file names carry the digest of their content, so a late attempt of the same seal cannot
+//    replace what another one wrote; whichever reference is in durable history decides.
 // I2 everything read through a head is verified against the digest that names it.
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
@@ -68,7 +69,10 @@ export interface SegmentContent {
   readonly partials: Uint8Array;
 }
 
-/** Writes a segment's three files durably, its JSON last; writing the same content again is harmless. */
+/**
+ * Writes a segment's three files durably, its JSON last; writing the same content again is
+ * harmless.
+ */
 export async function writeSegment(
   sink: string,
   content: SegmentContent,
@@ -119,7 +123,8 @@ export async function readSegmentChain(sink: string, head: SegmentReference): Pr
       throw new DatasetError(
         'LEDGER_BROKEN',
         `segment ${next.file} does not continue its chain: expected sequence ` +
-          `${(after?.sequence ?? segment.sequence + 1) - 1} of shard ${after?.shard ?? segment.shard}, ` +
+          `${(after?.sequence ?? segment.sequence + 1) - 1} of shard ` +
+          `${after?.shard ?? segment.shard}, ` +
           `got ${segment.sequence} of shard ${segment.shard}; the run cannot be published`,
         { details: { file: next.file } },
       );

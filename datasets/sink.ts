@@ -163,10 +163,11 @@ export interface CleanResult {
 }
 
 /**
- * Removes parts and segments that nothing names, and temporary files. The caller makes sure that the
- * run is closed.
+ * Removes parts and segments that nothing names, and temporary files. The caller makes sure that
+ * the run is closed.
  *
- * @param keep names of part and segment files that the ledger names; those in the manifest are added
+ * @param keep names of part and segment files that the ledger names; those in the manifest are
+ *   added
  * @throws {DatasetError} `SINK_NOT_CLAIMED` for a folder that is no sink
  */
 export async function cleanSink(
@@ -177,7 +178,8 @@ export async function cleanSink(
   if ((await readClaim(sink)) === null) {
     throw new DatasetError(
       'SINK_NOT_CLAIMED',
-      `${paths.root} is not an output folder: expected ${CLAIM_FILE} in it, got none; check the path`,
+      `${paths.root} is not an output folder: expected ${CLAIM_FILE} in it, got none; check ` +
+        'the path',
       { details: { path: paths.root } },
     );
   }
@@ -223,7 +225,8 @@ async function writeOnce(file: string, text: string): Promise<void> {
   if (known !== null) {
     throw new DatasetError(
       'SINK_CONFLICT',
-      `${file} exists with other content: expected what this run computed, got ${known.length} bytes ` +
+      `${file} exists with other content: expected what this run computed, got ` +
+        `${known.length} bytes ` +
         'that differ; two runs wrote one sink, or a published file was edited',
       { details: { path: file } },
     );

@@ -1,7 +1,7 @@
-// Owns the law of the synthetic point stream: who emits which rows. Emitters are neighbourhoods of real
-// cities (weight population^0.9, hierarchical Thomas clusters), cells of a uniform 2 % "sea", and border
-// segments of a layer (0.01 % of the rows lie on its vertices and edges). They are sorted along a
-// Hilbert curve and own consecutive rows, so a tile holds neighbours in space.
+// Owns the law of the synthetic point stream: who emits which rows. Emitters are neighbourhoods of
+// real cities (weight population^0.9, hierarchical Thomas clusters), cells of a uniform 2 % "sea",
+// and border segments of a layer (0.01 % of the rows lie on its vertices and edges). They are
+// sorted along a Hilbert curve and own consecutive rows, so a tile holds neighbours in space.
 // I1 the model is a function of its options; a row is a function of the model and the row's number.
 import { WORLD, loadCities, loadCountySegments } from './cities.ts';
 import { hilbertKey } from './hilbert.ts';
@@ -11,7 +11,10 @@ export const KIND_CLUSTER = 0;
 export const KIND_SEA = 1;
 export const KIND_SEGMENT = 2;
 
-/** Numbers per emitter: cluster x, y, sigma x, sigma y; sea x, y, width, height; segment x1, y1, x2, y2. */
+/**
+ * Numbers per emitter: cluster x, y, sigma x, sigma y; sea x, y, width, height; segment x1, y1, x2,
+ * y2.
+ */
 export const SHAPE_NUMBERS = 4;
 
 /** Plain data on shared memory, so that worker threads can read one copy of it. */
@@ -161,7 +164,10 @@ export function powerNineTenths(population: number): number {
   return Number(w);
 }
 
-/** Bhaskara's approximation of the cosine: rational, hence the same on each machine; error below 0.002. */
+/**
+ * Bhaskara's approximation of the cosine: rational, hence the same on each machine; error below
+ * 0.002.
+ */
 function cosineOfDegrees(degrees: number): number {
   const square = degrees * degrees;
   return (4 * (8100 - square)) / (32400 + square);

@@ -1,4 +1,5 @@
-// Owns one tile of the synthetic stream: columns lon, lat, timestamp, value. Any tile can be made alone.
+// Owns one tile of the synthetic stream: columns lon, lat, timestamp, value. Any tile can be made
+// alone.
 import type { ColumnSpec, ColumnType } from './format.ts';
 import { createPermutation, fraction, normal, philox } from './random.ts';
 import { KIND_CLUSTER, KIND_SEA, SHAPE_NUMBERS, type SyntheticModel } from './synthetic-model.ts';

@@ -1,4 +1,5 @@
-// Owns the thread side of making synthetic tiles: answers each tile number with its values and facts.
+// Owns the thread side of making synthetic tiles: answers each tile number with its values and
+// facts.
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SyntheticModel } from './synthetic-model.ts';
 import { SYNTHETIC_TYPES, createTileMaker } from './synthetic-tile.ts';

@@ -1,6 +1,8 @@
-// Owns the way from a tile's number to the byte ranges that a kernel reads: file, rows and, per column,
-// where values and validity lie and what they must hash to. It reads metadata only, never values.
-// I1 what it returns lies inside the file and fits the rows, types and nulls that the dataset declares.
+// Owns the way from a tile's number to the byte ranges that a kernel reads: file, rows and, per
+// column, where values and validity lie and what they must hash to. It reads metadata only, never
+// values.
+// I1 what it returns lies inside the file and fits the rows, types and nulls that the dataset
+//    declares.
 import path from 'node:path';
 import { DataType, TimeUnit, type Field } from 'apache-arrow';
 import type { ColumnInput, TileInput } from '../native/index.ts';
@@ -197,7 +199,8 @@ function findColumn(dataset: DatasetParts, name: string): ColumnSpec {
 function missing(file: string, name: string, got: readonly string[]): DatasetError {
   return new DatasetError(
     'COLUMN_MISSING',
-    `${file} has no column "${name}": expected one of ${got.join(', ')}, got "${name}"; correct the name`,
+    `${file} has no column "${name}": expected one of ${got.join(', ')}, got "${name}"; ` +
+      'correct the name',
     { details: { path: file, column: name } },
   );
 }

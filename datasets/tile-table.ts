@@ -1,5 +1,6 @@
-// Owns tiles.arrow, one row per tile, as typed arrays: 10^6 tiles take about 100 MB, nothing per tile is
-// an object. The file's SHA-256 stands in dataset.json, so what is read here was written by tileloom.
+// Owns tiles.arrow, one row per tile, as typed arrays: 10^6 tiles take about 100 MB, nothing per
+// tile is an object. The file's SHA-256 stands in dataset.json, so what is read here was written
+// by tileloom.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import {

@@ -1,9 +1,11 @@
-// Owns the values of one tile in memory and the facts about them that the tile table and dataset.json
-// keep: bounds, counts of null, NaN and unusable rows, ranges, checksums.
+// Owns the values of one tile in memory and the facts about them that the tile table and
+// dataset.json keep: bounds, counts of null, NaN and unusable rows, ranges, checksums.
 import { columnChecksum } from './checksum.ts';
 import type { ColumnType } from './format.ts';
 
-/** Values of one column of one tile. Slots of nulls hold zero, so that equal tiles have equal bytes. */
+/**
+ * Values of one column of one tile. Slots of nulls hold zero, so that equal tiles have equal bytes.
+ */
 export interface ColumnValues {
   /** rows × 8 bytes: doubles, or int64 (also for timestamps). */
   readonly values: Float64Array | BigInt64Array;

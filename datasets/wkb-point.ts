@@ -1,5 +1,5 @@
-// Owns points in well-known binary (OGC 06-103r4 §8.2, ISO and EWKB dimension flags): x and y of each,
-// Z and M are passed over.
+// Owns points in well-known binary (OGC 06-103r4 §8.2, ISO and EWKB dimension flags): x and y of
+// each, Z and M are passed over.
 
 const POINT = 1;
 const EWKB_FLAGS = 0xe0000000;

@@ -171,8 +171,8 @@ describe('ArrowFile', () => {
 
   test('refuses big-endian files', async () => {
     const bytes = Buffer.from(original);
-    // The schema table of the footer stores endianness only when it is not the default, so a field is
-    // made: the vtable entry of `endianness` points at bytes that hold 1.
+    // The schema table of the footer stores endianness only when it is not the default, so a field
+    // is made: the vtable entry of `endianness` points at bytes that hold 1.
     const start = bytes.length - 10 - bytes.readInt32LE(bytes.length - 10);
     const root = start + bytes.readUInt32LE(start);
     const schemaAt = root + bytes.readUInt16LE(root - bytes.readInt32LE(root) + 6);
@@ -205,8 +205,8 @@ describe('ArrowFile', () => {
     const regions = Array.from({ length: 10 }, () => new BufferRegion(0, 0));
     const header = new RecordBatch(40, nodes, regions, new BodyCompression(1));
     const metadata = Message.encode(Message.from(header, 0));
-    // The batch's metadata lies where its block says; a compressed header of another length needs its
-    // own block, so it is put over the first batch with the length corrected.
+    // The batch's metadata lies where its block says; a compressed header of another length needs
+    // its own block, so it is put over the first batch with the length corrected.
     const start = batchStart(bytes);
     const length = 4 * Math.ceil((metadata.length + 8) / 4);
     bytes.writeInt32LE(length - 8, start + 4);
@@ -232,7 +232,8 @@ describe('tileSource', () => {
       const parts = { path: copy, manifest: dataset.manifest, table: dataset.table };
       return createTileSource(parts, { measures: ['value'] });
     };
-    // Each column needs its own memory: apache-arrow's writer drops a buffer that two columns share.
+    // Each column needs its own memory: apache-arrow's writer drops a buffer that two columns
+    // share.
     const numbers = (rows = 40): Float64Array =>
       Float64Array.from({ length: rows }, (_, row) => row);
     const base = { lon: numbers(), lat: numbers(), value: numbers() };

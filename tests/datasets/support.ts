@@ -14,7 +14,9 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Expects a failure with a code whose message names what it is about and what was expected and got. */
+/**
+ * Expects a failure with a code whose message names what it is about and what was expected and got.
+ */
 export async function expectCode(
   run: () => unknown,
   code: string,
