@@ -41,15 +41,22 @@ function writeTiles(
   return tiles;
 }
 
+interface Stages {
+  read: number;
+  kernel: number;
+  write: number;
+}
+
 async function runAll(
   library: KernelLibrary,
   layer: Layer,
   tiles: readonly TileInput[],
-  stages: { read: number; kernel: number; write: number },
+  stages: Stages,
+  aggregate: boolean,
 ): Promise<string> {
   const chunk = library.openChunk({
     ...{ layer, symbol: SYMBOL, boundary: 'half-open', overlap: 'first', wrap: false },
-    ...{ measures: 1, aggregate: true, rows: false },
+    ...{ measures: 1, aggregate, rows: false },
   });
   try {
     for (let from = 0; from < tiles.length; from += BATCH_TILES) {
@@ -83,22 +90,32 @@ export async function measureBatches(
   ] as const) {
     const tiles = writeTiles(library, join(folder, 'tiles.bin'), points, values);
     const rows = tiles.length * TILE_ROWS;
-    const stages = { read: 0, kernel: 0, write: 0 };
-    const expected = await runAll(library, layer, tiles, { ...stages });
-    const reversed = await runAll(library, layer, tiles.toReversed(), { ...stages });
-    if (expected !== reversed) {
+    const unused = { read: 0, kernel: 0, write: 0 };
+    const expected = await runAll(library, layer, tiles, unused, true);
+    if (expected !== (await runAll(library, layer, tiles.toReversed(), unused, true))) {
       throw new Error('the aggregate depends on the order of tiles');
     }
-    rates.push(
-      await measure(`fused batch, grid-avx2, counties, ${order}`, rows, runs, async () => {
-        await runAll(library, layer, tiles, stages);
-      }),
-    );
-    const total = stages.read + stages.kernel + stages.write;
-    const share = (seconds: number): string => `${((seconds / total) * 100).toFixed(0)} %`;
-    process.stdout.write(
-      `  read ${share(stages.read)}, kernel ${share(stages.kernel)}, write ${share(stages.write)}\n`,
-    );
+    for (const aggregate of [true, false]) {
+      const stages = { read: 0, kernel: 0, write: 0 };
+      const what = aggregate ? 'read, verify, assign, aggregate' : 'read, verify, assign';
+      const name = `fused batch (${what}), grid-avx2, counties, ${order}`;
+      const rate = await measure(name, rows, runs, async () => {
+        await runAll(library, layer, tiles, stages, aggregate);
+      });
+      rates.push(rate, ...stageRates(name, rows * (runs + 1), stages));
+    }
   }
   return rates;
+}
+
+/** Million rows per second of each stage alone, over all runs. */
+function stageRates(name: string, rows: number, stages: Stages): Rate[] {
+  return (['read', 'kernel', 'write'] as const)
+    .filter((stage) => stages[stage] * 1e9 > rows * 0.05)
+    .map((stage) => {
+      const rate = Number((rows / stages[stage] / 1e6).toPrecision(4));
+      process.stdout.write(`  stage ${stage}: ${rate} M rows/s\n`);
+      const label = `${name}: stage ${stage}`;
+      return { case: label, rows, runs: 1, median: rate, min: rate, max: rate, cpuMedian: rate };
+    });
 }

@@ -1,10 +1,9 @@
 // Measures rows/s of one core: each assign variant on counties and on world countries 10m with points
 // in random and in tile order, then fused batches from files (read, verify, assign, aggregate).
-// Every case is checked against another variant before it is timed. Writes
-// bench/record/<machine>/<date>-kernels.json.
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+// Every case is checked against another variant before it is timed. Run it with
+// `node bench/run.mjs kernels [--quick]`; without --quick it writes a record.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openKernels, type AssignOptions, type Layer } from '../../native/index.ts';
 import {
@@ -14,6 +13,7 @@ import {
   type Area,
 } from '../../tests/native/helpers/geometry.ts';
 import { REGISTRY, variantsOf } from '../../registry/index.ts';
+import { writeRecord } from '../record.ts';
 import { measureBatches } from './batches.ts';
 import { measure, type Rate } from './measure.ts';
 import {
@@ -87,23 +87,6 @@ async function openIndexed(folder: string, name: string, areas: readonly Area[])
   return library.openLayer({ geometryPath, indexPath });
 }
 
-function writeRecord(): void {
-  const cpu = cpus()[0]?.model.trim() ?? 'unknown';
-  const machine = `${cpus().length}x-${cpu}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
-  const folder = join(process.cwd(), 'bench', 'record', machine);
-  mkdirSync(folder, { recursive: true });
-  const date = new Date().toISOString().slice(0, 10);
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  const record = {
-    ...{ schema: 'tileloom.bench/1', date, commit, cpu, cores: cpus().length },
-    ...{ node: process.version, image: library.image, isa: library.isa, unit: 'M rows/s/core' },
-    rates,
-  };
-  const file = join(folder, `${date}-kernels.json`);
-  writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`);
-  process.stdout.write(`${file}\n`);
-}
-
 const folder = mkdtempSync(join(tmpdir(), 'tileloom-bench-'));
 try {
   const us = await openIndexed(folder, 'counties', counties());
@@ -115,5 +98,6 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 if (!quick) {
-  writeRecord();
+  const facts = { image: library.image, isa: library.isa, unit: 'M rows/s/core', rates };
+  process.stdout.write(`${writeRecord('kernels', facts)}\n`);
 }

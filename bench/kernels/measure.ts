@@ -43,7 +43,7 @@ export async function measure(
     cpuMedian: round(cpuRates[cpuRates.length >> 1] ?? 0),
   };
   process.stdout.write(
-    `${name.padEnd(56)} ${rate.median.toFixed(1).padStart(8)} M rows/s [${rate.min}-${rate.max}], ` +
+    `${name.padEnd(84)} ${rate.median.toFixed(1).padStart(8)} M rows/s [${rate.min}-${rate.max}], ` +
       `${rate.cpuMedian} per CPU second\n`,
   );
   return rate;

@@ -98,8 +98,8 @@ int tl_exact_sum(const double *values, const uint8_t *validity, uint64_t count, 
 }
 
 int tl_index_build(const char *geometry_path, const uint8_t geometry_sha256[32],
-                   const char *index_path, uint32_t boundary, uint32_t overlap, uint64_t bytes_max, uint32_t durable,
-                   tl_index_info *info, tl_error *error) {
+                   const char *index_path, uint32_t boundary, uint32_t overlap, uint64_t bytes_max,
+                   uint32_t durable, tl_index_info *info, tl_error *error) {
   return guard(error, [&] {
     require(geometry_path != nullptr && geometry_sha256 != nullptr && index_path != nullptr,
             "has null arguments");

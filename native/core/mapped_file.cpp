@@ -105,8 +105,7 @@ void MappedFile::copy(const char *path) {
   }
 }
 
-void write_file_atomically(const char *path, const FilePiece *pieces, int count,
-                           bool durable) {
+void write_file_atomically(const char *path, const FilePiece *pieces, int count, bool durable) {
   const std::string temporary = std::string(path) + "." + std::to_string(getpid()) + ".tmp";
   const int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) {
