@@ -29,7 +29,10 @@ export interface JobParts {
   readonly onProgress: (progress: ChunkProgress) => void;
 }
 
-const BATCH_ROWS = 262_144;
+/** A call of a few milliseconds: long against its overhead, short against a cancel's patience. */
+const BATCH_ROWS_MAX = 1 << 20;
+/** Calls per thread that even a small chunk is cut into, so that all threads end together. */
+const BATCHES_PER_SLOT_MIN = 4;
 const WINDOW_PER_SLOT = 2;
 
 interface Totals {
@@ -140,8 +143,11 @@ export class JobRun {
   #batchRows(chunk: Chunk, layer: Layer, tiles: readonly TileInput[]): number {
     const { slots, loaded, job } = this.#parts;
     const largest = tiles.reduce((rows, tile) => Math.max(rows, tile.rows), 1);
+    const total = tiles.reduce((rows, tile) => rows + tile.rows, 0);
+    const even = Math.ceil(total / (slots.capacity * BATCHES_PER_SLOT_MIN));
+    const wanted = Math.max(largest, Math.min(BATCH_ROWS_MAX, even));
     const budget = loaded.context.memoryBytesMax - layer.residentBytes;
-    for (let rows = Math.max(BATCH_ROWS, largest); ; rows = Math.max(largest, rows >> 1)) {
+    for (let rows = wanted; ; rows = Math.max(largest, rows >> 1)) {
       const needed = slots.capacity * WINDOW_PER_SLOT * chunk.estimateBytes(rows, largest);
       if (needed <= budget) return rows;
       if (rows > largest) continue;
