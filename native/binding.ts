@@ -1,8 +1,8 @@
-// Owns koffi: the only module that imports it. Everything that can go wrong between JavaScript and C
-// is handled here, once:
-// I1 arguments of an asynchronous call stay referenced until it has settled (koffi does not keep them);
+// Owns koffi: the only module that imports it. What can go wrong between JavaScript and C is handled
+// here, once:
+// I1 arguments of an asynchronous call stay referenced until it has settled (koffi keeps none);
 // I2 buffers are checked for element type and length, integers for range, before they reach C;
-// I3 asynchronous calls run on 8 MiB stacks and never exceed koffi's own limit (a queue waits here);
+// I3 asynchronous calls run on 8 MiB stacks and never exceed koffi's limit (a queue waits);
 // I4 a library is never unloaded.
 import koffi from 'koffi';
 import { codeOfStatus, isRetryableStatus, NativeError } from './errors.ts';
@@ -176,7 +176,8 @@ export function checkInteger(value: number, max: number, what: string): number {
   if (!Number.isSafeInteger(value) || value < 0 || value > max) {
     throw new NativeError(
       'BAD_ARGUMENT',
-      `${what} is out of range: expected an integer from 0 to ${max}, got ${value}; correct the call`,
+      `${what} is out of range: expected an integer from 0 to ${max}, got ${value}; ` +
+        'correct the call',
     );
   }
   return value;
@@ -188,7 +189,8 @@ export function checkDoubles(value: unknown, length: number, what: string): Floa
     const got = value instanceof Float64Array ? `length ${value.length}` : typeof value;
     throw new NativeError(
       'BAD_ARGUMENT',
-      `${what} is not usable: expected a Float64Array of length ${length}, got ${got}; correct the call`,
+      `${what} is not usable: expected a Float64Array of length ${length}, got ${got}; ` +
+        'correct the call',
     );
   }
   return value;
@@ -200,7 +202,8 @@ export function checkInt32s(value: unknown, length: number, what: string): void 
     const got = value instanceof Int32Array ? `length ${value.length}` : typeof value;
     throw new NativeError(
       'BAD_ARGUMENT',
-      `${what} are not usable: expected an Int32Array of length ${length}, got ${got}; correct the call`,
+      `${what} are not usable: expected an Int32Array of length ${length}, got ${got}; ` +
+        'correct the call',
     );
   }
 }
@@ -214,7 +217,8 @@ export function cText(value: string, what: string): Uint8Array {
   if (value.length === 0 || value.includes('\0')) {
     throw new NativeError(
       'BAD_ARGUMENT',
-      `${what} is not usable: expected text without NUL, got ${JSON.stringify(value)}; correct the call`,
+      `${what} is not usable: expected text without NUL, got ${JSON.stringify(value)}; ` +
+        'correct the call',
     );
   }
   return new TextEncoder().encode(`${value}\0`);

@@ -37,7 +37,8 @@ export interface ChunkFunctions {
 }
 
 const OPEN =
-  'int tl_chunk_open(void *layer, void *library, void *symbol, void *options, void *out, void *error)';
+  'int tl_chunk_open(void *layer, void *library, void *symbol, void *options, void *out, ' +
+  'void *error)';
 const RUN =
   'int tl_chunk_run(void *chunk, void *paths, uint64_t paths_bytes, uint64_t files, void *tiles, ' +
   'uint64_t tile_count, void *columns, uint64_t column_count, void *tiles_out, void *batch_out, ' +

@@ -1,6 +1,6 @@
 // Owns the check of a variant against the conformance corpus (tests/fixtures/corpus/README.md):
-// orientation signs, points in polygons under every boundary and overlap rule, and sums, all computed
-// with exact rationals.
+// orientation signs, points in polygons under every boundary and overlap rule, and sums, all
+// computed with exact rationals.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -161,7 +161,8 @@ function checkSums(library: KernelLibrary, corpusDir: string, tally: Tally): voi
       for (const [field, expected, answer] of pairs) {
         tally.sums += 1;
         if (expected !== answer) {
-          const message = `${field} in ${splits} splits differs: expected ${expected}, got ${answer}`;
+          const subject = `${field} in ${splits} splits`;
+          const message = `${subject} differs: expected ${expected}, got ${answer}`;
           tally.fail('sums', one.id, message);
         }
       }
@@ -248,7 +249,8 @@ async function comparePoints(
     tally.fail(
       'point-in-polygon',
       one.id,
-      `point ${point} under ${rules.boundary}, ${rules.overlap} differs: expected [${wanted}], got [${got}]`,
+      `point ${point} under ${rules.boundary}, ${rules.overlap} differs: ` +
+        `expected [${wanted}], got [${got}]`,
     );
   tally.points += x.length;
   if (rules.overlap === 'all') {
@@ -279,7 +281,7 @@ async function comparePoints(
   });
 }
 
-/** Points before the first overlap get their feature; the first overlap is reported with its row. */
+/** Points before the first overlap get their feature; the overlap is reported with its row. */
 async function compareError(
   library: KernelLibrary,
   rules: AssignOptions,

@@ -1,5 +1,5 @@
 // Owns a plain encoder of GeoJSON areas into .tlgeom bytes (docs/formats.md): for the conformance
-// corpus, whose polygons are taken as they come. Layers of users go through datasets, which validates.
+// corpus, whose polygons are taken as they come. Layers of users go through datasets, which checks.
 
 /** A Polygon or MultiPolygon as GeoJSON has it. */
 export type AreaGeometry =

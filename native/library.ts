@@ -40,7 +40,8 @@ const ASSIGN =
   'uint64_t pairs_capacity, void *pairs_used, void *error)';
 const BUILD =
   'int tl_index_build(void *geometry_path, void *geometry_sha256, void *index_path, ' +
-  'uint32_t boundary, uint32_t overlap, uint64_t bytes_max, uint32_t durable, void *info, void *error)';
+  'uint32_t boundary, uint32_t overlap, uint64_t bytes_max, uint32_t durable, void *info, ' +
+  'void *error)';
 const OPEN_LAYER =
   'int tl_layer_open(void *geometry_path, void *geometry_sha256, void *index_path, void *out, ' +
   'void *info, void *error)';
@@ -61,7 +62,8 @@ export function openKernels(options: { readonly path?: string } = {}): KernelLib
   if (!existsSync(path)) {
     throw new NativeError(
       'LIBRARY_MISSING',
-      `kernel library ${path} does not exist: expected a built one; run node scripts/build-native.mjs`,
+      `kernel library ${path} does not exist: expected a built one; ` +
+        'run node scripts/build-native.mjs',
       { details: { library: path } },
     );
   }
@@ -76,7 +78,8 @@ export function openKernels(options: { readonly path?: string } = {}): KernelLib
   if (version !== ABI_VERSION) {
     throw new NativeError(
       'LIBRARY_UNUSABLE',
-      `kernel library ${path} has another ABI: expected version ${ABI_VERSION}, got ${version}; build it again`,
+      `kernel library ${path} has another ABI: expected version ${ABI_VERSION}, ` +
+        `got ${version}; build it again`,
       { details: { library: path, version } },
     );
   }

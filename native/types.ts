@@ -23,7 +23,7 @@ export interface BuildIndexOptions {
   readonly overlap: OverlapRule;
   /** Target for the index and the builder's peak together; the grid gets coarser to keep it. */
   readonly maxBytes?: number;
-  /** False: the file is not synced; a crash may leave one that openLayer refuses. True by default. */
+  /** False: not synced; a crash may leave a file that openLayer refuses. True by default. */
   readonly durable?: boolean;
 }
 
@@ -72,7 +72,7 @@ export interface ColumnInput {
   readonly dataOffset: number;
   /** Absolute offset of ⌈rows / 8⌉ validity bytes, null when every row is valid. */
   readonly validityOffset: number | null;
-  /** Expected XXH3-128 of the validity bytes followed by the value bytes, 32 hex digits, or null. */
+  /** Expected XXH3-128 of validity bytes, then value bytes, as 32 hex digits; or null. */
   readonly xxh3: string | null;
 }
 
