@@ -2,8 +2,8 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': '3fbc370607a4fe10c4b3d04cec1bdce7a57b96afeae158d0ea65318a0af81bfa',
-  'assign/grid-scalar@1': '3fbc370607a4fe10c4b3d04cec1bdce7a57b96afeae158d0ea65318a0af81bfa',
-  'assign/brute-exact@1': '3fbc370607a4fe10c4b3d04cec1bdce7a57b96afeae158d0ea65318a0af81bfa',
-  'aggregate/fused-exact@1': '2240a104993612a6db182c61df3985406b5b2bcf239ca6f970eff3363f6bc3c2',
+  'assign/grid-avx2@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
+  'assign/grid-scalar@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
+  'assign/brute-exact@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
+  'aggregate/fused-exact@1': '8dd07ab72a6833d60307ec8abe3e307a4f0e5fc606ce2696151f301b9d98e0d8',
 });
