@@ -80,6 +80,11 @@ export class ExecutorClient {
     return this.#child?.process.pid ?? null;
   }
 
+  /** Starts the child ahead of the first chunk; a failure shows when a chunk needs it. */
+  warm(): void {
+    this.#start().ready.catch((error: unknown) => this.#options.onLog(String(error)));
+  }
+
   /**
    * Runs one chunk; starts the child when there is none.
    *

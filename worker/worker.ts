@@ -129,6 +129,7 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const connection = await Connection.connect(connectionOptions);
   const client = new Client({ connection, namespace });
   const inFlight = new InFlight(join(identity.directory, 'in-flight'), identity.bootId);
+  executor.warm();
   const workers = await createWorkers(parts, native, client, inFlight);
   const recovered = await failLostActivities(client, inFlight);
   log.info(
