@@ -228,6 +228,8 @@ export interface ParkedNotice {
   readonly shard: number;
   /** Tiles parked in this shard so far. */
   readonly parked: number;
+  /** The one parked last, so that a failed run can name a tile; absent in notices of older workers. */
+  readonly last?: { readonly tile: number; readonly message: string };
 }
 
 /** Search attributes (Keyword) of a run. */

@@ -171,7 +171,12 @@ function showWaiting(shard: ShardState, sentence: string | null): void {
 function tellParked(shard: ShardState): void {
   const { parent } = workflowInfo();
   if (parent === undefined) return;
-  const notice = { shard: shard.input.progress.shard, parked: shard.parked.length };
+  const last = shard.parked.at(-1);
+  const notice: ParkedNotice = {
+    shard: shard.input.progress.shard,
+    parked: shard.parked.length,
+    ...(last === undefined ? {} : { last: { tile: last.tile, message: last.message } }),
+  };
   void getExternalWorkflowHandle(parent.workflowId)
     .signal(parkedSignal, notice)
     .catch(() => undefined);
