@@ -23,9 +23,15 @@ export interface Stage {
   readonly layer: string;
   readonly client: Client;
   readonly environment: NodeJS.ProcessEnv;
+  /** TILELOOM_HOME of everything that is started here. */
+  readonly home: string;
   /** Path of a sink of that name, not made yet. */
   sink(name: string): string;
-  startWorker(options: Omit<WorkerOptions, 'roots'>): Promise<WorkerProcess>;
+  /** Starts a worker whose only root is the stage's folder, with further variables if given. */
+  startWorker(
+    options: Omit<WorkerOptions, 'roots'>,
+    variables?: NodeJS.ProcessEnv,
+  ): Promise<WorkerProcess>;
   close(): Promise<void>;
 }
 
@@ -38,15 +44,18 @@ export async function setStage(server: E2eServer, address = server.address): Pro
   copyFileSync(createRequire(import.meta.url).resolve('us-atlas/counties-10m.json'), layer);
   await makeDataset({ out: dataset, rows: STAGE_ROWS, tileRows: STAGE_TILE_ROWS, threads: 1 });
   const connection = await Connection.connect({ address });
-  const environment = { TILELOOM_HOME: join(root, 'home'), TEMPORAL_ADDRESS: address };
+  const home = join(root, 'home');
+  const environment = { TILELOOM_HOME: home, TEMPORAL_ADDRESS: address };
   return {
     root,
     dataset,
     layer,
     client: new Client({ connection, namespace: server.namespace }),
     environment,
+    home,
     sink: (name) => join(root, 'sinks', name),
-    startWorker: (options) => startWorkerProcess({ ...options, roots: [root] }, environment),
+    startWorker: (options, variables) =>
+      startWorkerProcess({ ...options, roots: [root] }, { ...environment, ...variables }),
     close: async () => {
       await killAllWorkers();
       await connection.close();
