@@ -1,9 +1,9 @@
 // Owns what an executor keeps between chunks: the opened dataset and the loaded layer of a run. Both
 // are loaded once, verified on load, and shared by every chunk of the run.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { canonicalJson, sha256Hex } from '../core/index.ts';
+import { canonicalJson, isEngineError, sha256Hex } from '../core/index.ts';
 import { openDataset, type TileSource } from '../datasets/index.ts';
 import type { KernelLibrary, Layer } from '../native/index.ts';
 import { ExecutorError } from './errors.ts';
@@ -77,23 +77,35 @@ export class ContextCache {
   }
 
   async #loadLayer(context: RunContext, needsIndex: boolean): Promise<Layer> {
-    const { geometry, boundary, overlap, memoryBytesMax } = context;
-    let indexPath: string | null = null;
-    if (needsIndex) {
-      await mkdir(this.#cacheDir, { recursive: true });
-      const image = this.#kernels.image.slice(0, 12);
-      indexPath = join(this.#cacheDir, `${geometry.sha256}-${boundary}-${overlap}-${image}.tlidx`);
-      const build = { geometryPath: geometry.path, indexPath, boundary, overlap };
-      const maxBytes = Math.floor(memoryBytesMax / 2);
-      if (!existsSync(indexPath)) await this.#kernels.buildIndex({ ...build, maxBytes });
-    }
-    const layer = this.#kernels.openLayer({ geometryPath: geometry.path, indexPath });
+    const { geometry } = context;
+    const layer = needsIndex
+      ? await this.#openIndexed(context)
+      : this.#kernels.openLayer({ geometryPath: geometry.path, indexPath: null });
     if (layer.geometrySha256 === geometry.sha256) return layer;
     throw new ExecutorError(
       'REFUSED',
       'GEOMETRY_CHANGED',
       `layer geometry ${geometry.path} has changed: expected SHA-256 ${geometry.sha256.slice(0, 12)}, got ${layer.geometrySha256.slice(0, 12)}; start a new run`,
     );
+  }
+
+  /** Opens the layer with its cached index; a missing or damaged index is built, once. */
+  async #openIndexed({ geometry, boundary, overlap, memoryBytesMax }: RunContext): Promise<Layer> {
+    await mkdir(this.#cacheDir, { recursive: true });
+    const image = this.#kernels.image.slice(0, 12);
+    const name = `${geometry.sha256}-${boundary}-${overlap}-${image}.tlidx`;
+    const paths = { geometryPath: geometry.path, indexPath: join(this.#cacheDir, name) };
+    if (existsSync(paths.indexPath)) {
+      try {
+        return this.#kernels.openLayer(paths);
+      } catch (error) {
+        if (!isEngineError(error) || error.code !== 'BAD_INDEX') throw error;
+        await rm(paths.indexPath, { force: true });
+      }
+    }
+    const maxBytes = Math.floor(memoryBytesMax / 2);
+    await this.#kernels.buildIndex({ ...paths, boundary, overlap, maxBytes });
+    return this.#kernels.openLayer(paths);
   }
 
   #evict(): void {
