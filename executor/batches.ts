@@ -1,26 +1,33 @@
 // Owns how a chunk's tiles are cut into batches: whole tiles, in order, one native call each.
-import type { TileInput } from '../native/index.ts';
+
+/** Half-open range of tiles. */
+export interface Batch {
+  readonly firstTile: number;
+  readonly endTile: number;
+}
 
 /**
- * Groups consecutive tiles so that a batch has at most `rowsMax` rows, or is a single tile.
+ * Cuts a range of tiles so that a batch has at most `rowsMax` rows, or is a single tile.
  *
+ * @param rowsOf rows of a tile
  * @returns batches in tile order, never empty ones
  */
 export function cutBatches(
-  tiles: readonly TileInput[],
+  { firstTile, endTile }: Batch,
+  rowsOf: (tile: number) => number,
   rowsMax: number,
-): readonly (readonly TileInput[])[] {
-  const batches: TileInput[][] = [];
+): readonly Batch[] {
+  const batches: Batch[] = [];
+  let first = firstTile;
   let rows = 0;
-  for (const tile of tiles) {
-    const last = batches.at(-1);
-    if (last === undefined || rows + tile.rows > rowsMax) {
-      batches.push([tile]);
-      rows = tile.rows;
-    } else {
-      last.push(tile);
-      rows += tile.rows;
+  for (let tile = firstTile; tile < endTile; tile += 1) {
+    if (tile > first && rows + rowsOf(tile) > rowsMax) {
+      batches.push({ firstTile: first, endTile: tile });
+      first = tile;
+      rows = 0;
     }
+    rows += rowsOf(tile);
   }
+  if (first < endTile) batches.push({ firstTile: first, endTile });
   return batches;
 }

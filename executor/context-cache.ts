@@ -12,6 +12,8 @@ import type { RunContext } from './protocol.ts';
 export interface LoadedContext {
   readonly context: RunContext;
   readonly tiles: TileSource;
+  /** Rows of a tile. */
+  readonly rowsOf: (tile: number) => number;
   layer(needsIndex: boolean): Promise<Layer>;
 }
 
@@ -60,7 +62,12 @@ export class ContextCache {
       );
     }
     const tiles = dataset.tileSource(context.columns);
-    return { context, tiles, layer: (needsIndex) => this.#layer(context, needsIndex) };
+    return {
+      context,
+      tiles,
+      rowsOf: (tile) => dataset.table.rows[tile] ?? 0,
+      layer: (needsIndex) => this.#layer(context, needsIndex),
+    };
   }
 
   #layer(context: RunContext, needsIndex: boolean): Promise<Layer> {

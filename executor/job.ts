@@ -74,7 +74,6 @@ export class JobRun {
     const { job, loaded, variant, image } = this.#parts;
     const layer = await loaded.layer(variant.needsIndex);
     this.#throwIfCancelled();
-    const tiles = this.#tileInputs();
     const chunk = this.#parts.openChunk(layer);
     this.#chunk = chunk;
     const file = partFileName(job.shard, job.firstTile, job.endTile, job.token);
@@ -89,7 +88,7 @@ export class JobRun {
     };
     try {
       const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {
-        tiles: this.#outputs(chunk, layer, tiles, totals),
+        tiles: this.#outputs(chunk, layer, totals),
         partials: () => chunk.finish(),
       });
       this.#throwIfCancelled();
@@ -104,30 +103,17 @@ export class JobRun {
     }
   }
 
-  #tileInputs(): readonly TileInput[] {
-    const { job, loaded } = this.#parts;
-    const tiles: TileInput[] = [];
-    for (let tile = job.firstTile; tile < job.endTile; tile += 1) {
-      tiles.push(loaded.tiles.resolve(tile));
-    }
-    return tiles;
-  }
-
   /** Yields tile outputs in tile order while later batches are already running. */
-  async *#outputs(
-    chunk: Chunk,
-    layer: Layer,
-    tiles: readonly TileInput[],
-    totals: Totals,
-  ): AsyncGenerator<TileOutput> {
-    const { slots, rank } = this.#parts;
+  async *#outputs(chunk: Chunk, layer: Layer, totals: Totals): AsyncGenerator<TileOutput> {
+    const { slots, rank, job, loaded } = this.#parts;
     const issued: Promise<BatchOutput>[] = [];
     const window = slots.capacity * WINDOW_PER_SLOT;
     try {
-      for (const batch of cutBatches(tiles, this.#batchRows(chunk, layer, tiles))) {
+      const rowsMax = this.#batchRows(chunk, layer);
+      for (const { firstTile, endTile } of cutBatches(job, loaded.rowsOf, rowsMax)) {
         this.#throwIfCancelled();
         const release = await slots.acquire(rank);
-        const running = chunk.runBatch(batch).finally(release);
+        const running = this.#runBatch(chunk, firstTile, endTile).finally(release);
         running.catch(() => undefined);
         issued.push(running);
         if (issued.length >= window) yield* await take(issued, totals);
@@ -139,11 +125,24 @@ export class JobRun {
     }
   }
 
+  /** Resolves the tiles of one batch only now, so that no job keeps the event loop for long. */
+  async #runBatch(chunk: Chunk, firstTile: number, endTile: number): Promise<BatchOutput> {
+    const { tiles } = this.#parts.loaded;
+    const inputs: TileInput[] = [];
+    for (let tile = firstTile; tile < endTile; tile += 1) inputs.push(tiles.resolve(tile));
+    return chunk.runBatch(inputs);
+  }
+
   /** Rows of a batch so that layer and all batches in flight stay within the run's memory limit. */
-  #batchRows(chunk: Chunk, layer: Layer, tiles: readonly TileInput[]): number {
+  #batchRows(chunk: Chunk, layer: Layer): number {
     const { slots, loaded, job } = this.#parts;
-    const largest = tiles.reduce((rows, tile) => Math.max(rows, tile.rows), 1);
-    const total = tiles.reduce((rows, tile) => rows + tile.rows, 0);
+    let largest = 1;
+    let total = 0;
+    for (let tile = job.firstTile; tile < job.endTile; tile += 1) {
+      const rows = loaded.rowsOf(tile);
+      largest = Math.max(largest, rows);
+      total += rows;
+    }
     const even = Math.ceil(total / (slots.capacity * BATCHES_PER_SLOT_MIN));
     const wanted = Math.max(largest, Math.min(BATCH_ROWS_MAX, even));
     const budget = loaded.context.memoryBytesMax - layer.residentBytes;
