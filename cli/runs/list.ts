@@ -63,7 +63,8 @@ function stateOf(status: string): string {
   return status === 'CONTINUED_AS_NEW' ? 'running' : status.toLowerCase();
 }
 
-function memoText(memo: Record<string, unknown> | undefined, key: string): string | null {
+/** A text that the run was started with; another machine knows name and sink only from there. */
+export function memoText(memo: Record<string, unknown> | undefined, key: string): string | null {
   const value = memo?.[key];
   return typeof value === 'string' ? value : null;
 }

@@ -19,6 +19,7 @@ import {
 import type { PublishAnswer } from '../../workflows/activity-contract.ts';
 import { CliError } from '../errors.ts';
 import { isNotFound } from '../history/source.ts';
+import { memoText } from './list.ts';
 import type { LocalRun } from './local-runs.ts';
 
 export interface RunReport {
@@ -104,8 +105,8 @@ export async function readRunStatus(source: StatusSource, runId: string): Promis
     const description = await handle.describe();
     const known: Facts = {
       ...NOTHING,
-      name: source.local?.name ?? null,
-      sink: source.local?.sink ?? null,
+      name: source.local?.name ?? memoText(description.memo, 'name'),
+      sink: source.local?.sink ?? memoText(description.memo, 'sink'),
       startedAt: source.local?.startedAt ?? description.startTime.getTime(),
     };
     const facts =

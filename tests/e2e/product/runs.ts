@@ -141,6 +141,7 @@ export async function startRun(
     taskQueue: QUEUES.workflows,
     workflowId: runWorkflowId(setting.runId),
     args: [inputOf(setting)],
+    memo: { name: setting.spec.name, sink: setting.spec.sink.path },
   });
   return {
     result: () => handle.result() as Promise<RunResult>,
