@@ -1,11 +1,12 @@
 // Owns the prepareRun activity: everything that can be refused is refused here, before work starts.
 // Roots, dataset, columns, CRS, layer, sink; then the run's context and its shards.
 import { constants } from 'node:fs';
-import { copyFile, rename } from 'node:fs/promises';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalJson } from '../core/index.ts';
 import {
   claimSink,
+  fileError,
   openDataset,
   requireSameCrs,
   resolveUnderRoots,
@@ -89,7 +90,8 @@ export async function prepareRun(
 }
 
 const WARNINGS_MAX = 8;
-const SHARDS_MAX = 4096;
+/** What a run carries of each shard through continue-as-new must fit one payload of 64 KiB. */
+const SHARDS_MAX = 96;
 
 function layerOf(spec: PipelineSpec, name: string): LayerSpec {
   const layer = spec.layers[name];
@@ -125,9 +127,15 @@ function checkDataset(dataset: Dataset, spec: PipelineSpec, measures: readonly s
 async function keepGeometry(layer: PreparedLayer, sink: SinkPaths): Promise<string> {
   const path = join(sink.records, `${layer.sha256}.tlgeom`);
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  await copyFile(layer.geometryPath, temporary, constants.COPYFILE_FICLONE);
-  await rename(temporary, path);
-  return path;
+  try {
+    await copyFile(layer.geometryPath, temporary, constants.COPYFILE_FICLONE);
+    await rename(temporary, path);
+    return path;
+  } catch (error) {
+    // A full disk is waited out with many attempts; none may leave its half copy behind.
+    await rm(temporary, { force: true });
+    throw fileError(error, 'keeping the layer', path);
+  }
 }
 
 /** Stores policy, registry and spec by digest, so that history alone can replay every plan. */

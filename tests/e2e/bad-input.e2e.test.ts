@@ -270,7 +270,7 @@ describe('in a run', () => {
       watch('both-one', { sink }, ['--run-id', 'both-one']),
       watch('both-two', { sink }, ['--run-id', 'both-two']),
     ]);
-    const codes = results.map(({ code }) => code).toSorted();
+    const codes = results.map(({ code }) => code ?? -1).toSorted((a, b) => a - b);
     expect([
       [0, 3],
       [0, 7],

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test, type TestContext } from 'vitest';
 import type { RunReport } from '../../cli/runs/status.ts';
@@ -42,8 +42,8 @@ async function status(runId: string): Promise<RunReport> {
   return jsonOf<RunReport>(await cli(['run', 'status', runId, '-o', 'json']));
 }
 
-/** Writes until nothing more fits; returns the file. */
-function fillDisk(): string {
+/** Writes until nothing more fits, then gives some bytes back; returns the file. */
+function fillDisk(freeBytes = 0): string {
   const ballast = join(disk, 'ballast');
   for (let bytes = 1 << 20; bytes >= 1; bytes >>= 1) {
     try {
@@ -52,6 +52,7 @@ function fillDisk(): string {
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
     }
   }
+  truncateSync(ballast, Math.max(0, statSync(ballast).size - freeBytes));
   return ballast;
 }
 
@@ -97,4 +98,23 @@ test('a disk that fills up in the middle makes the run wait, say so, and go on',
   expect(committed.filter((name) => !counted.includes(name))).toEqual([]);
   expect(readdirSync(join(sink, 'records')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+});
+
+test('a disk that is full before the first chunk is waited for, too', async (context: TestContext) => {
+  if (refusal !== null) context.skip(refusal);
+  const sink = join(disk, 'late');
+  const ballast = fillDisk(256 << 10);
+  const worker = await stage.startWorker({ hostId: 'disk-full' });
+  const file = writeYaml(stage, 'late', { sink });
+  const started = await cli(['run', 'start', file, '-o', 'json']);
+  const { runId } = jsonOf<{ runId: string }>(started);
+  await expect
+    .poll(async () => (await status(runId)).waiting, { timeout: 40_000, interval: 200 })
+    .toMatch(/^prepare again: .* cannot be written .* expected free space, got ENOSPC/u);
+  rmSync(ballast);
+  const waited = await cli(['run', 'wait', runId, '-o', 'json', '--timeout', '60s'], 90_000);
+  expect(waited, waited.stdout + waited.stderr).toMatchObject({ code: 0 });
+  await worker.stop();
+  expect(jsonOf<RunReport>(waited)).toMatchObject({ phase: 'finished', rows: STAGE_ROWS });
+  expect(readdirSync(join(sink, 'records')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
