@@ -86,7 +86,7 @@ const limits = z.strictObject({
   memory: z.string().regex(SIZE_PATTERN, 'a size with a unit, such as 2 GiB').optional(),
   failedTiles: z.int().min(0).max(1_000_000).optional(),
   lanes: z.int().min(1).max(64).optional(),
-  shards: z.union([z.int().min(1).max(1024), z.null()]).optional(),
+  shards: z.union([z.int().min(1).max(96), z.null()]).optional(),
 });
 
 /** The whole document. Its type is left open: normalise.ts reads the value by hand. */

@@ -4,6 +4,8 @@
 // I2 a tile is parked only for a data error, or when two different variants failed on it
 // I3 exclusions that one range caused are lifted once two variants failed on it: the data is to
 //    blame
+// I4 a range that cannot be planned is tried with what failed elsewhere: two tiles that each wait for
+//    the variant which failed on the other would wait for ever
 import type { ParkedTile, TileInterval } from './activity-contract.ts';
 import type { Failure } from './failures.ts';
 
@@ -19,8 +21,10 @@ export interface Fault {
 /** A range that failed and is tried again by itself, before any free tile. */
 export interface Suspect extends TileInterval {
   readonly attempt: number;
-  /** Kernel faults on exactly this range, one per variant. */
+  /** Kernel faults on exactly this range, one per variant, device and host. */
   readonly faults: readonly Fault[];
+  /** Only what failed on this very tile is excluded from its plans; absent: false. */
+  readonly onlyOwn?: boolean;
 }
 
 /** What to do after a failure on a range. */
@@ -33,6 +37,10 @@ export interface Verdict {
   /** Fault whose variant is excluded on its device from now on. */
   readonly excluded: Fault | null;
 }
+
+/** Bounds of what a suspect and a parked tile carry through durable history. */
+const FAULTS_MAX = 8;
+const MESSAGE_MAX = 240;
 
 const NOTHING: Verdict = { suspects: [], free: [], parked: null, lifted: [], excluded: null };
 
@@ -63,20 +71,43 @@ export function judgeDataError(range: Suspect, failure: Failure, planId: string)
  * parked.
  */
 export function judgeKernelFault(range: Suspect, failure: Failure, fault: Fault): Verdict {
-  const faults = [...range.faults.filter((other) => other.variant !== fault.variant), fault];
-  if (faults.length < 2) {
+  const before = range.faults.filter((other) => !isSamePlace(other, fault));
+  const faults = [...before, fault].slice(-FAULTS_MAX);
+  const independent = before.find((other) => other.variant !== fault.variant);
+  if (independent === undefined) {
     const again = { ...range, attempt: range.attempt + 1, faults };
     return { ...NOTHING, suspects: [again], excluded: fault };
   }
   if (!isSingle(range)) return { ...halve(range), lifted: faults };
-  const parked = parkedTile(range.firstTile, failure, fault.planId, 'KERNEL_FAULT');
+  const both = `${independent.variant}: ${independent.code}; ${fault.variant}: ${messageOf(failure)}`;
+  const told = { ...failure, message: both };
+  const parked = parkedTile(range.firstTile, told, fault.planId, 'KERNEL_FAULT');
   return { ...NOTHING, parked, lifted: faults };
 }
 
-/** Judges a refused plan of a range that has faults: halves it; null when it cannot be narrowed. */
-export function judgeRefusal(range: Suspect): Verdict | null {
-  if (range.faults.length === 0 || isSingle(range)) return null;
-  return { ...halve(range), lifted: range.faults };
+function isSamePlace(one: Fault, other: Fault): boolean {
+  return (
+    one.variant === other.variant && one.deviceId === other.deviceId && one.host === other.host
+  );
+}
+
+/** The failure's message with its code in front, unless the message says it already. */
+function messageOf({ code, message }: Failure): string {
+  return message.includes(code) ? message : `${code}: ${message}`;
+}
+
+/**
+ * Judges a refused plan: a range that has faults is halved; what cannot be, gives up the protection
+ * from what failed elsewhere once, if two variants failed in all: each may work here. Null when
+ * neither is left, and the refusal must be followed.
+ *
+ * @param othersExcluded variants excluded on this host that did not fail on this range
+ */
+export function judgeRefusal(range: Suspect, othersExcluded: ReadonlySet<string>): Verdict | null {
+  if (range.faults.length > 0 && !isSingle(range)) return halve(range);
+  const failed = new Set([...range.faults.map(({ variant }) => variant), ...othersExcluded]);
+  if (range.onlyOwn === true || othersExcluded.size === 0 || failed.size < 2) return null;
+  return { ...NOTHING, suspects: [{ ...range, attempt: range.attempt + 1, onlyOwn: true }] };
 }
 
 function halve(range: Suspect): Verdict {
@@ -108,6 +139,6 @@ function parkedTile(
     fingerprint: failure.fingerprint ?? failure.code,
     input: failure.input ?? '',
     planId,
-    message: failure.message.slice(0, 240),
+    message: messageOf(failure).slice(0, MESSAGE_MAX),
   };
 }

@@ -36,7 +36,7 @@ export function shardDetails(shard: ShardState): string {
     return `- lane ${lane.index}: ${status.state}${where}${what}${host}${waiting}`;
   });
   const head = `**${tilesOf(range)}**: ${countsOf(counts, range.endTile - range.firstTile)}`;
-  const more = `${parked.length} parked · epoch ${operator.epoch}`;
+  const more = `${parked.count} parked · epoch ${operator.epoch}`;
   return [head, more, '', ...lanes].join('\n');
 }
 

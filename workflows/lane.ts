@@ -57,6 +57,7 @@ export function createLane(index: number): Lane {
     reservation: null,
     planLease: null,
     previous: null,
+    front: null,
     hostLosses: 0,
     inputWaits: 0,
     holds: 0,
@@ -89,6 +90,7 @@ export async function runLane(shard: ShardState, lane: Lane, port: LanePort): Pr
     abandon(shard, lane);
   } finally {
     dropLease(lane, port);
+    lane.front = null;
     show(lane, 'idle');
   }
 }
@@ -132,7 +134,7 @@ async function claim(shard: ShardState, lane: Lane, port: LanePort): Promise<voi
     lane.claimedOn = queue;
     lane.leaseChunks = 0;
   } catch (error) {
-    if (shard.stop !== null || shard.operator.epoch !== epoch) return;
+    if (scope.consideredCancelled || shard.stop !== null || shard.operator.epoch !== epoch) return;
     const failure = classifyFailure(error, scope.consideredCancelled);
     await follow(shard, lane, port, react(shard, lane, failure, null));
   } finally {
@@ -285,7 +287,7 @@ async function follow(
   port: LanePort,
   reaction: Reaction,
 ): Promise<void> {
-  if (shard.parked.length > shard.parkedSealed) port.parked();
+  if (shard.parkedUnsealed.length > 0) port.parked();
   if (reaction.failure !== null) port.fail(reaction.failure);
   if (reaction.lease === 'release') dropLease(lane, port);
   if (reaction.backOffMs <= 0 || shard.stop !== null) return;

@@ -65,12 +65,23 @@ export interface RunInput {
 
 export interface RunCarried {
   readonly prepared: PreparedRun;
-  readonly shards: readonly ShardProgress[];
+  /** Shards that have begun; the others are still as `prepared` names them. */
+  readonly shards: readonly (ShardProgress | DoneShard)[];
   readonly startedAt: number;
   /** History of the shard that ended last; the next one starts with it. */
   readonly history: HistoryDigest;
   /** Exclusions of all shards that ended. */
   readonly excluded: readonly Exclusion[];
+}
+
+/** What is left of a shard that is done: many of them fit in one payload. */
+export interface DoneShard {
+  readonly shard: number;
+  readonly state: 'done';
+  readonly head: SegmentRef | null;
+  readonly tilesDone: number;
+  readonly rowsDone: number;
+  readonly parked: number;
 }
 
 /** Everything a shard hands on when it continues as new, yields or ends. */
@@ -88,10 +99,17 @@ export interface ShardProgress {
   readonly nextChunk: number;
   readonly history: HistoryDigest;
   readonly excluded: readonly Exclusion[];
-  readonly parked: readonly ParkedTile[];
+  /** Tiles parked so far; the segments name them all. */
+  readonly parked: ParkedSummary;
   readonly chunkRowsMax: number | null;
   readonly counts: ShardCounts;
   readonly state: 'pending' | 'open' | 'yielded' | 'done' | 'failed' | 'cancelled';
+}
+
+/** How many tiles are parked, and the first of them as an example. */
+export interface ParkedSummary {
+  readonly count: number;
+  readonly first: ParkedTile | null;
 }
 
 /** What a shard returns; a failure has drained and sealed what was done first. */
@@ -227,9 +245,7 @@ export const PARKED_SIGNAL = 'parked';
 export interface ParkedNotice {
   readonly shard: number;
   /** Tiles parked in this shard so far. */
-  readonly parked: number;
-  /** The one parked last, so that a failed run can name a tile; absent in notices of older workers. */
-  readonly last?: { readonly tile: number; readonly message: string };
+  readonly parked: ParkedSummary;
 }
 
 /** Search attributes (Keyword) of a run. */

@@ -1,7 +1,7 @@
 // Owns the repetition of io activities (prepare, seal, publish): they are idempotent, so whatever
 // may pass is tried again with back-off, and only a refusal or a bug that does not go away ends the
 // run.
-import { ApplicationFailure, CancellationScope, sleep } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, condition } from '@temporalio/workflow';
 import type { IoActivities } from './activity-contract.ts';
 import { ioActivities } from './calls.ts';
 import { backOffMs, classifyFailure, type Failure } from './failures.ts';
@@ -11,12 +11,20 @@ import type { RunFailureCode } from './messages.ts';
 const SURPRISES_MAX = 5;
 const INPUT_WAITS_MAX = 40;
 const WAIT_LIMIT_MS = 60_000;
+/** From this many tries on waits grow tenfold: a try costs about 11 events of a history of 51,200. */
+const LONG_WAIT_FROM = 200;
+
+/** A cancelled or failed run waits for a full disk this long, not for ever. */
+const HURRIED_TRIES_MAX = 5;
+const HURRIED_WAIT_MS = 1_000;
 
 export interface PersistNames {
   readonly id: string;
   readonly summary: string;
   /** Told what the call waits for; null when it works again. */
   readonly waiting: (sentence: string | null) => void;
+  /** Whether somebody waits for the end: from then on a few tries are left. Absent: never. */
+  readonly hurry?: () => boolean;
 }
 
 /**
@@ -30,6 +38,8 @@ export async function persist<Answer>(
 ): Promise<Answer> {
   let surprises = 0;
   let waits = 0;
+  let hurried = 0;
+  const hurry = (): boolean => names.hurry?.() ?? false;
   for (let attempt = 0; ; attempt += 1) {
     try {
       const answer = await call(ioActivities(`${names.id}.${attempt}`, names.summary));
@@ -42,9 +52,13 @@ export async function persist<Answer>(
       if (failure.kind === 'input-unavailable') waits += 1;
       if (isFinal(failure) || surprises >= SURPRISES_MAX) throw asRunFailure(failure);
       if (waits >= INPUT_WAITS_MAX) throw asRunFailure(failure, 'RUN_INPUT_UNAVAILABLE');
-      const delayMs = backOffMs(attempt, 500, WAIT_LIMIT_MS);
+      const limitMs = attempt < LONG_WAIT_FROM ? WAIT_LIMIT_MS : 10 * WAIT_LIMIT_MS;
+      const delayMs = backOffMs(attempt, 500, limitMs);
       names.waiting(`${names.summary} again: ${failure.message}`);
-      if (delayMs > 0) await sleep(delayMs);
+      if (hurry()) hurried += 1;
+      if (hurried >= HURRIED_TRIES_MAX) throw asRunFailure(failure);
+      if (hurried > 0) await condition(() => false, HURRIED_WAIT_MS);
+      else if (delayMs > 0) await condition(hurry, delayMs);
     }
   }
 }

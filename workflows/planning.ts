@@ -1,6 +1,6 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
-import type { Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
+import type { Exclusion, Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
 import {
   QUEUES,
@@ -11,13 +11,19 @@ import {
   type PlanCall,
   type TileInterval,
 } from './activity-contract.ts';
-import { countTiles } from './intervals.ts';
+import { addExclusions } from './exclusions.ts';
 import type { OperatorState, ShardInput } from './messages.ts';
 import type { Lane, Reservation, ShardState } from './shard-state.ts';
 
-/** Rows of a range when each tile but the last of the dataset is full; an upper bound otherwise. */
+/**
+ * Rows of a range. Exact when each tile but the dataset's last is full, as converted datasets are;
+ * else in proportion to the tiles.
+ */
 export function rowsOf(shard: ShardState, range: TileInterval): number {
-  const { tileRows, rows } = shard.input.prepared;
+  const { tiles, tileRows, rows } = shard.input.prepared;
+  if (Math.ceil(rows / tileRows) !== tiles) {
+    return Math.round((rows / Math.max(1, tiles)) * (range.endTile - range.firstTile));
+  }
   const first = Math.min(rows, range.firstTile * tileRows);
   return Math.max(0, Math.min(rows, range.endTile * tileRows) - first);
 }
@@ -69,7 +75,7 @@ export function planCall(
         chunkSecondsTarget: operator.limits.chunkSecondsTarget,
         chunkRowsMax: shard.chunkRowsMax,
       },
-      excluded: [...shard.excluded, ...ownExclusions(shard, lease, reservation)],
+      excluded: exclusionsHere(shard, lease, reservation),
       previous: lane.previous ?? shard.previous,
       history: shard.history,
       policyId: spec.policy,
@@ -77,32 +83,28 @@ export function planCall(
   };
 }
 
-function ownExclusions(
+/** What is excluded on the leased host; a suspect's own failures count for each of its devices. */
+function exclusionsHere(
   shard: ShardState,
-  lease: HostLease,
+  { host, deviceQueues }: HostLease,
   { suspect }: Reservation,
-): ShardState['excluded'] {
-  const { host } = lease;
-  return (suspect?.faults ?? []).flatMap(({ variant, code }) =>
-    Object.keys(lease.deviceQueues)
-      .map((deviceId) => ({ variant, deviceId, host, failure: code }))
-      .filter((own) => !shard.excluded.some((other) => sameExclusion(own, other))),
+): readonly Exclusion[] {
+  const own = (suspect?.faults ?? []).flatMap(({ variant, code }) =>
+    Object.keys(deviceQueues).map((deviceId) => ({ variant, deviceId, host, failure: code })),
   );
-}
-
-function sameExclusion(
-  one: ShardState['excluded'][number],
-  other: ShardState['excluded'][number],
-): boolean {
-  return (
-    one.variant === other.variant && one.deviceId === other.deviceId && one.host === other.host
+  const shared = suspect?.onlyOwn === true ? [] : shard.excluded;
+  return addExclusions(
+    shared.filter((exclusion) => exclusion.host === host),
+    own,
   );
 }
 
 function remainingRows(shard: ShardState): number {
-  const { tileRows } = shard.input.prepared;
   const held = [...shard.lanes.values()].flatMap(({ reservation }) => reservation ?? []);
-  return countTiles([...shard.free, ...shard.suspects, ...held]) * tileRows;
+  return [...shard.free, ...shard.suspects, ...held].reduce(
+    (rows, range) => rows + rowsOf(shard, range),
+    0,
+  );
 }
 
 export function isRefusal(decision: PlanDecision): decision is PlanRefusal {

@@ -4,7 +4,7 @@
 import type { PlanRefusal } from '../planner/index.ts';
 import { judgeDataError, judgeKernelFault, judgeRefusal, type Suspect } from './bisection.ts';
 import { backOffMs, type Failure } from './failures.ts';
-import type { RunFailure, RunFailureCode } from './messages.ts';
+import type { ParkedSummary, RunFailure, RunFailureCode } from './messages.ts';
 import { rowsOf } from './planning.ts';
 import {
   abandon,
@@ -165,22 +165,18 @@ function tileData(
 
 function tooManyParked(shard: ShardState): Reaction {
   const { failedTiles } = shard.operator.limits;
-  const last = shard.parked.at(-1);
-  if (shard.parked.length <= failedTiles || last === undefined) return GO_ON;
-  return fail(
-    code('RUN_TOO_MANY_FAILED_TILES'),
-    tooManySentence(shard.parked.length, failedTiles, last),
-  );
+  if (shard.parked.count <= failedTiles) return GO_ON;
+  return fail(code('RUN_TOO_MANY_FAILED_TILES'), tooManySentence(shard.parked, failedTiles));
 }
 
-/** The message of `RUN_TOO_MANY_FAILED_TILES`. */
-export function tooManySentence(
-  parked: number,
-  limit: number,
-  last: { readonly tile: number; readonly message: string } | null,
-): string {
-  const example = last === null ? '' : ` (last: tile ${last.tile}, ${last.message})`;
-  return `too many tiles cannot be computed: expected at most ${limit}, got ${parked}${example}; correct the input or raise limits.failedTiles`;
+/** The message of `RUN_TOO_MANY_FAILED_TILES`: it tells what the first parked tile met, and where. */
+export function tooManySentence({ count: parked, first }: ParkedSummary, limit: number): string {
+  const where = first === null || first.input === '' ? '' : ` of ${first.input}`;
+  const example =
+    first === null
+      ? ''
+      : `; the first is tile ${first.tile}${where} (${first.errorClass}): ${first.message}`;
+  return `too many tiles cannot be computed: expected at most ${limit}, got ${parked}${example}; correct the input and start again, or raise limits.failedTiles to leave such tiles out`;
 }
 
 function surprise(lane: Lane, failure: Failure): Reaction {
@@ -210,6 +206,7 @@ function suspectOf(range: Reservation): Suspect {
     endTile,
     attempt: suspect?.attempt ?? 1,
     faults: suspect?.faults ?? [],
+    ...(suspect?.onlyOwn === true ? { onlyOwn: true } : {}),
   };
 }
 
@@ -220,18 +217,27 @@ function suspectOf(range: Reservation): Suspect {
 export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefusal): Reaction {
   lane.planLease = null;
   const range = lane.reservation;
-  const verdict = range === null ? null : judgeRefusal(suspectOf(range));
+  const sentence = refusalSentence(refusal);
+  const innocent = range !== null && range.suspect === null && othersAreSuspect(shard, lane);
+  if (innocent && shard.excluded.length > 0) {
+    abandon(shard, lane);
+    return { backOffMs: 500, waiting: sentence, lease: 'release', failure: null };
+  }
+  const verdict =
+    range === null ? null : judgeRefusal(suspectOf(range), othersExcluded(shard, lane, range));
   if (verdict !== null) {
     applyVerdict(shard, lane, verdict);
     return GO_ON;
   }
-  const innocent = range !== null && range.suspect === null && othersAreSuspect(shard, lane);
   abandon(shard, lane);
-  const sentence = refusalSentence(refusal);
-  if (innocent && shard.excluded.length > 0) {
-    return { backOffMs: 500, waiting: sentence, lease: 'release', failure: null };
-  }
   return refusal.onRefusal === 'hold' ? waitFor(lane, sentence) : fail(refusal.code, sentence);
+}
+
+/** Variants excluded on the lane's host that have not failed on this range. */
+function othersExcluded(shard: ShardState, lane: Lane, { suspect }: Reservation): Set<string> {
+  const own = new Set(suspect?.faults.map(({ variant }) => variant));
+  const here = shard.excluded.filter(({ host }) => host === lane.lease?.host);
+  return new Set(here.map(({ variant }) => variant).filter((variant) => !own.has(variant)));
 }
 
 function othersAreSuspect(shard: ShardState, lane: Lane): boolean {

@@ -2,9 +2,12 @@
 import type { Exclusion } from '../planner/index.ts';
 import { emptyHistory, type HistoryDigest } from '../telemetry/index.ts';
 import type { PreparedRun, PublishAnswer, TileInterval } from './activity-contract.ts';
+import { addExclusions } from './exclusions.ts';
 import {
   shardWorkflowId,
+  type DoneShard,
   type OperatorState,
+  type ParkedSummary,
   type RunCarried,
   type RunFailure,
   type RunInput,
@@ -21,7 +24,7 @@ export interface RunState {
   prepared: PreparedRun | null;
   shards: readonly ShardProgress[];
   /** Shard index → tiles parked so far, as open shards told. */
-  readonly parkedOpen: Map<number, number>;
+  readonly parkedOpen: Map<number, ParkedSummary>;
   readonly open: Set<number>;
   history: HistoryDigest;
   excluded: readonly Exclusion[];
@@ -39,7 +42,7 @@ export function openRun(input: RunInput, now: number): RunState {
     operator: input.operator,
     phase: carried === null ? 'preparing' : 'running',
     prepared: carried?.prepared ?? null,
-    shards: carried?.shards ?? [],
+    shards: carried === null ? [] : shardsOf(carried),
     parkedOpen: new Map(),
     open: new Set(),
     history: carried?.history ?? emptyHistory(),
@@ -54,8 +57,29 @@ export function openRun(input: RunInput, now: number): RunState {
 
 /** What the next execution of the run starts from; no shard may be open. */
 export function carriedOf(run: RunState, prepared: PreparedRun): RunCarried {
-  const { shards, startedAt, history, excluded } = run;
+  const { startedAt, history, excluded } = run;
+  const shards = run.shards
+    .filter(({ state }) => state !== 'pending')
+    .map((progress) => (progress.state === 'done' ? doneShard(progress) : progress));
   return { prepared, shards, startedAt, history, excluded };
+}
+
+function doneShard({ shard, head, counts, parked }: ShardProgress): DoneShard {
+  const { tilesDone, rowsDone } = counts;
+  return { shard, state: 'done', head, tilesDone, rowsDone, parked: parked.count };
+}
+
+function shardsOf({ prepared, shards }: RunCarried): readonly ShardProgress[] {
+  const begun = new Map(shards.map((one) => [one.shard, one]));
+  return prepared.shards.map((range, shard) => {
+    const one = begun.get(shard);
+    if (one === undefined) return pendingShard(shard, range);
+    if ('range' in one) return one;
+    const { state, head, tilesDone, rowsDone } = one;
+    const parked = { count: one.parked, first: null };
+    const counts = { ...NO_COUNTS, tilesDone, rowsDone };
+    return { ...pendingShard(shard, range), state, head, free: [], parked, counts };
+  });
 }
 
 const NO_COUNTS: ShardCounts = {
@@ -84,37 +108,34 @@ export function pendingShard(shard: number, range: TileInterval): ShardProgress 
     nextChunk: 0,
     history: emptyHistory(),
     excluded: [],
-    parked: [],
+    parked: { count: 0, first: null },
     chunkRowsMax: null,
     counts: NO_COUNTS,
     state: 'pending',
   };
 }
 
-/** Drops what only a running shard needs, so that hundreds of ended shards fit in one payload. */
+/** Drops what the run itself keeps for the shards that start after this one. */
 export function compact(progress: ShardProgress): ShardProgress {
-  if (progress.state !== 'done') return progress;
-  return { ...progress, history: emptyHistory(), excluded: [], previous: null };
+  return { ...progress, history: emptyHistory(), excluded: [] };
 }
 
 /** Keeps what an ended shard learned for those that start after it. */
 export function learnFrom(run: RunState, { history, excluded }: ShardProgress): void {
   if (history.entries.length > 0) run.history = history;
-  const isNew = (one: Exclusion): boolean =>
-    !run.excluded.some(
-      (other) =>
-        one.variant === other.variant && one.deviceId === other.deviceId && one.host === other.host,
-    );
-  run.excluded = [...run.excluded, ...excluded.filter(isNew)];
+  run.excluded = addExclusions(run.excluded, excluded);
 }
 
 /** Tiles parked in the whole run, as far as the run has been told. */
-export function parkedTiles(run: RunState): number {
-  return run.shards.reduce(
-    (sum, { shard, parked }) =>
-      sum + Math.max(parked.length, run.open.has(shard) ? (run.parkedOpen.get(shard) ?? 0) : 0),
-    0,
-  );
+export function parkedTiles(run: RunState): ParkedSummary {
+  let count = 0;
+  let first: ParkedSummary['first'] = null;
+  for (const { shard, parked } of run.shards) {
+    const told = run.open.has(shard) ? run.parkedOpen.get(shard) : undefined;
+    count += Math.max(parked.count, told?.count ?? 0);
+    first ??= parked.first ?? told?.first ?? null;
+  }
+  return { count, first };
 }
 
 export function runStatus(run: RunState): RunStatus {
@@ -139,7 +160,7 @@ export function runStatus(run: RunState): RunStatus {
     closed: {
       tilesDone: sum(({ counts }) => counts.tilesDone),
       rowsDone: sum(({ counts }) => counts.rowsDone),
-      parked: sum(({ parked }) => parked.length),
+      parked: sum(({ parked }) => parked.count),
     },
     sink: input.spec.sink.path,
     published: run.published,

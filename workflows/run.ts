@@ -22,7 +22,7 @@ import {
   STATUS_QUERY,
   type OperatorState,
   type ParkedNotice,
-  type RunFailure,
+  type RunFailureCode,
   type RunInput,
   type RunPhase,
   type RunResult,
@@ -60,7 +60,7 @@ export async function runWorkflow(input: RunInput): Promise<RunResult> {
     const prepared = run.prepared ?? (await prepare(run));
     control.window = createWindow(run, prepared, () => showDetails(run));
     if (input.carried === null) setPhase(run, 'running');
-    checkParked(run, control.window, null);
+    checkParked(run, control.window);
     const outcome = await control.window.drive();
     if (run.failure !== null) throw runFailed(run.failure);
     if (outcome === 'stopped') throw new CancelledFailure('the run was cancelled');
@@ -78,9 +78,9 @@ function registerHandlers(run: RunState, control: { window: Window | null }): vo
     run.operator = operator;
     control.window?.broadcast(operator);
   });
-  setHandler(parkedSignal, ({ shard, parked, last }) => {
+  setHandler(parkedSignal, ({ shard, parked }) => {
     run.parkedOpen.set(shard, parked);
-    if (control.window !== null) checkParked(run, control.window, last ?? null);
+    if (control.window !== null) checkParked(run, control.window);
   });
 }
 
@@ -128,13 +128,13 @@ async function rotate(run: RunState, prepared: PreparedRun): Promise<never> {
   });
 }
 
-/** Fails the run when all shards together have parked more than the limit; `last` is an example. */
-function checkParked(run: RunState, window: Window, last: ParkedNotice['last'] | null): void {
+/** Fails the run when all shards together have parked more than the limit. */
+function checkParked(run: RunState, window: Window): void {
   const parked = parkedTiles(run);
   const { failedTiles } = run.operator.limits;
-  if (parked <= failedTiles || run.failure !== null) return;
-  const code: RunFailure['code'] = 'RUN_TOO_MANY_FAILED_TILES';
-  run.failure = { code, message: tooManySentence(parked, failedTiles, last ?? null) };
+  if (parked.count <= failedTiles || run.failure !== null) return;
+  const code: RunFailureCode = 'RUN_TOO_MANY_FAILED_TILES';
+  run.failure = { code, message: tooManySentence(parked, failedTiles) };
   window.yieldAll();
 }
 

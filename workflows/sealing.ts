@@ -1,11 +1,14 @@
 // Owns the seal chain of a shard: at most one seal at a time, each part in one segment, and a
 // segment that names its predecessor. Seals are never cancelled: what was computed is kept.
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
-import type { SealRequest } from './activity-contract.ts';
+import type { ParkedTile, SealRequest } from './activity-contract.ts';
 import { failureOf } from './errors.ts';
 import type { RunFailure, RunFailureCode } from './messages.ts';
 import { persist } from './persist.ts';
 import { loseParts, type ShardState, type UnsealedPart } from './shard-state.ts';
+
+/** Parked tiles in one seal: with all their messages they stay far below 64 KiB. */
+const SEAL_PARKED_MAX = 32;
 
 /** Seals in a row that lost parts before the run gives up on the sink. */
 const LOSSES_MAX = 5;
@@ -29,17 +32,18 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
 
   const sealOnce = async (): Promise<void> => {
     const parts = shard.unsealed.slice(0, shard.input.tuning.sealPartsMax);
-    const parkedThrough = shard.parked.length;
+    const parked = shard.parkedUnsealed.slice(0, SEAL_PARKED_MAX);
     const plans = shard.plansUnsealed;
-    const request = requestOf(shard, parts);
+    const request = requestOf(shard, parts, parked);
     const names = {
       id: `seal/${shard.segments}`,
       summary: `seal ${parts.length} parts of shard ${shard.input.progress.shard}`,
       waiting: port.waiting,
+      hurry: () => shard.stop === 'cancel' || shard.stop === 'fail',
     };
     const answer = await persist(names, (io) => io.sealSegment(request));
     shard.unsealed = shard.unsealed.slice(parts.length);
-    shard.parkedSealed = parkedThrough;
+    shard.parkedUnsealed = shard.parkedUnsealed.slice(parked.length);
     shard.plansUnsealed -= plans;
     shard.head = answer.segment;
     shard.segments += 1;
@@ -56,7 +60,8 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
     running ??= CancellationScope.nonCancellable(sealOnce)
       .catch((error: unknown) => {
         broken = true;
-        port.fail(failureOf(error, 'RUN_ACTIVITY_FAILED'));
+        // Somebody who cancels gets a cancelled run; what is not sealed is computed again by a retry.
+        if (shard.stop !== 'cancel') port.fail(failureOf(error, 'RUN_ACTIVITY_FAILED'));
       })
       .finally(() => {
         running = null;
@@ -66,7 +71,9 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
 
   return {
     sealWhenDue: () => {
-      if (!broken && shard.unsealed.length >= shard.input.tuning.sealPartsMax) void start();
+      const parts = shard.unsealed.length >= shard.input.tuning.sealPartsMax;
+      const parked = shard.parkedUnsealed.length >= SEAL_PARKED_MAX;
+      if (!broken && (parts || parked)) void start();
     },
     sealAll: async () => {
       if (running !== null) await running;
@@ -76,12 +83,14 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
 }
 
 function isUnsealed(shard: ShardState): boolean {
-  return (
-    shard.unsealed.length > 0 || shard.parked.length > shard.parkedSealed || shard.plansUnsealed > 0
-  );
+  return shard.unsealed.length > 0 || shard.parkedUnsealed.length > 0 || shard.plansUnsealed > 0;
 }
 
-function requestOf(shard: ShardState, parts: readonly UnsealedPart[]): SealRequest {
+function requestOf(
+  shard: ShardState,
+  parts: readonly UnsealedPart[],
+  parked: readonly ParkedTile[],
+): SealRequest {
   const { runId, prepared, progress } = shard.input;
   const info = workflowInfo();
   return {
@@ -91,7 +100,7 @@ function requestOf(shard: ShardState, parts: readonly UnsealedPart[]): SealReque
     shard: progress.shard,
     sequence: shard.segments,
     parts: parts.map(({ answer }) => answer.part),
-    parked: shard.parked.slice(shard.parkedSealed),
+    parked,
     previous: shard.head,
     workflow: {
       id: info.workflowId,

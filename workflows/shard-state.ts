@@ -12,11 +12,14 @@ import type {
   SegmentRef,
   TileInterval,
 } from './activity-contract.ts';
-import type { Fault, Suspect, Verdict } from './bisection.ts';
-import { giveBackTiles, reserveTiles } from './intervals.ts';
+import type { Suspect, Verdict } from './bisection.ts';
+import { addExclusions, exclusionOf, liftExclusions } from './exclusions.ts';
+import { reserveAtFront } from './fronts.ts';
+import { giveBackTiles } from './intervals.ts';
 import type {
   LaneStatus,
   OperatorState,
+  ParkedSummary,
   RunFailure,
   ShardCounts,
   ShardInput,
@@ -52,6 +55,8 @@ export interface Lane {
   reservation: Reservation | null;
   planLease: PlanLease | null;
   previous: PlanSummary | null;
+  /** First tile behind the lane's last chunk: its next one begins there. */
+  front: number | null;
   /** Failures in a row by their own bound; reset by a commit. */
   hostLosses: number;
   inputWaits: number;
@@ -69,8 +74,9 @@ export interface ShardState {
   nextClaim: number;
   history: HistoryDigest;
   excluded: readonly Exclusion[];
-  parked: readonly ParkedTile[];
-  parkedSealed: number;
+  /** All tiles parked so far, and those that no segment names yet. */
+  parked: ParkedSummary;
+  parkedUnsealed: readonly ParkedTile[];
   chunkRowsMax: number | null;
   previous: PlanSummary | null;
   counts: ShardCounts;
@@ -98,7 +104,7 @@ export function openShard(input: ShardInput): ShardState {
     history: progress.history,
     excluded: progress.excluded,
     parked: progress.parked,
-    parkedSealed: progress.parked.length,
+    parkedUnsealed: [],
     chunkRowsMax: progress.chunkRowsMax,
     previous: progress.previous,
     counts: progress.counts,
@@ -148,7 +154,10 @@ export function reserve(shard: ShardState, lane: Lane): Reservation | null {
   const hint = (lane.previous ?? shard.previous)?.chunkRowsHint ?? null;
   const rowsMax = Math.min(hint ?? Infinity, shard.chunkRowsMax ?? Infinity);
   const tiles = hint === null ? tuning.probeTiles : Math.floor(rowsMax / prepared.tileRows);
-  const taken = reserveTiles(shard.free, tiles);
+  const fronts = [...shard.lanes.values()].flatMap((other) =>
+    other === lane || other.front === null ? [] : [other.front],
+  );
+  const taken = reserveAtFront(shard.free, tiles, lane.front, new Set(fronts));
   if (taken === null) return null;
   shard.free = taken.rest;
   return takeChunk(shard, lane, taken.taken, null);
@@ -162,6 +171,7 @@ function takeChunk(
 ): Reservation {
   const chunk = shard.nextChunk;
   shard.nextChunk += 1;
+  if (suspect === null) lane.front = range.endTile;
   lane.reservation = { firstTile: range.firstTile, endTile: range.endTile, chunk, suspect };
   return lane.reservation;
 }
@@ -181,6 +191,7 @@ export function giveBack(shard: ShardState, lane: Lane, range: TileInterval): vo
 export function abandon(shard: ShardState, lane: Lane): void {
   if (lane.reservation === null) return;
   giveBack(shard, lane, lane.reservation);
+  if (lane.reservation.suspect === null) lane.front = lane.reservation.firstTile;
   lane.reservation = null;
 }
 
@@ -190,6 +201,7 @@ export function shrink(shard: ShardState, lane: Lane, tiles: number): Reservatio
   const wanted = Math.max(1, Math.floor(tiles));
   const endTile = Math.min(reservation.endTile, reservation.firstTile + wanted);
   giveBack(shard, lane, { firstTile: endTile, endTile: reservation.endTile });
+  if (reservation.suspect === null) lane.front = endTile;
   lane.reservation = { ...reservation, endTile };
   return lane.reservation;
 }
@@ -199,25 +211,17 @@ export function applyVerdict(shard: ShardState, lane: Lane, verdict: Verdict): v
   lane.reservation = null;
   for (const range of verdict.free) shard.free = giveBackTiles(shard.free, range);
   shard.suspects = [...verdict.suspects, ...shard.suspects];
-  if (verdict.parked !== null) shard.parked = [...shard.parked, verdict.parked];
-  shard.excluded = shard.excluded.filter(
-    (exclusion) => !verdict.lifted.some((fault) => excludes(exclusion, fault)),
-  );
-  if (verdict.excluded !== null) shard.excluded = exclude(shard.excluded, verdict.excluded);
+  if (verdict.parked !== null) park(shard, verdict.parked);
+  shard.excluded = liftExclusions(shard.excluded, verdict.lifted);
+  if (verdict.excluded !== null) {
+    shard.excluded = addExclusions(shard.excluded, [exclusionOf(verdict.excluded)]);
+  }
 }
 
-function excludes(exclusion: Exclusion, fault: Fault): boolean {
-  return (
-    exclusion.variant === fault.variant &&
-    exclusion.deviceId === fault.deviceId &&
-    exclusion.host === fault.host
-  );
-}
-
-function exclude(excluded: readonly Exclusion[], fault: Fault): readonly Exclusion[] {
-  if (excluded.some((exclusion) => excludes(exclusion, fault))) return excluded;
-  const { variant, deviceId, host, code } = fault;
-  return [...excluded, { variant, deviceId, host, failure: code }];
+function park(shard: ShardState, tile: ParkedTile): void {
+  const { count: before, first } = shard.parked;
+  shard.parked = { count: before + 1, first: first ?? tile };
+  shard.parkedUnsealed = [...shard.parkedUnsealed, tile];
 }
 
 /** Counts an answered chunk; from here on its part is the truth about its tiles. */

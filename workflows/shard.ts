@@ -63,7 +63,8 @@ export async function shardWorkflow(input: ShardInput): Promise<ShardResult> {
     });
     if (shard.failure !== null)
       return { progress: progressOf(shard, 'failed'), failure: shard.failure };
-    if (!hasWork(shard)) return { progress: progressOf(shard, 'done'), failure: null };
+    const isDone = !hasWork(shard) && shard.unsealed.length === 0;
+    if (isDone) return { progress: progressOf(shard, 'done'), failure: null };
     if (shard.stop === 'cancel') return { progress: progressOf(shard, 'cancelled'), failure: null };
     if (shard.stop === 'yield') return { progress: progressOf(shard, 'yielded'), failure: null };
     if (shard.stop === 'rotate') await rotate(shard);
@@ -127,7 +128,11 @@ function createControl(shard: ShardState): Control {
   };
   const sealer = createSealer(shard, { fail, waiting: (text) => showWaiting(shard, text) });
   const port: LanePort = {
-    boundary: () => boundary(shard, sealer, stop),
+    boundary: () => {
+      boundary(shard, sealer, stop);
+      // A lane that still claims would wait for a host although there is nothing left to do there.
+      if (!hasWork(shard) && !isReserved(shard)) interrupt();
+    },
     fail,
     parked: () => tellParked(shard),
     release: (lease) => {
@@ -151,6 +156,10 @@ function createControl(shard: ShardState): Control {
   return { stop, fail, port, sealer, releases };
 }
 
+function isReserved(shard: ShardState): boolean {
+  return [...shard.lanes.values()].some(({ reservation }) => reservation !== null);
+}
+
 function rank(reason: StopReason): number {
   return ['rotate', 'yield', 'cancel', 'fail'].indexOf(reason);
 }
@@ -171,12 +180,7 @@ function showWaiting(shard: ShardState, sentence: string | null): void {
 function tellParked(shard: ShardState): void {
   const { parent } = workflowInfo();
   if (parent === undefined) return;
-  const last = shard.parked.at(-1);
-  const notice: ParkedNotice = {
-    shard: shard.input.progress.shard,
-    parked: shard.parked.length,
-    ...(last === undefined ? {} : { last: { tile: last.tile, message: last.message } }),
-  };
+  const notice = { shard: shard.input.progress.shard, parked: shard.parked };
   void getExternalWorkflowHandle(parent.workflowId)
     .signal(parkedSignal, notice)
     .catch(() => undefined);
@@ -192,7 +196,7 @@ function shardStatus(shard: ShardState): ShardStatus {
     epoch: shard.operator.epoch,
     counts: shard.counts,
     tilesRunning: countTiles(held),
-    parked: shard.parked.length,
+    parked: shard.parked.count,
     lanes: [...shard.lanes.values()].map(({ status }) => status),
     head: shard.head,
   };

@@ -16,6 +16,8 @@ import {
   YIELD_SIGNAL,
   shardWorkflowId,
   type OperatorState,
+  type RunFailure,
+  type RunFailureCode,
   type ShardInput,
   type ShardProgress,
   type ShardResult,
@@ -64,7 +66,7 @@ export function createWindow(run: RunState, prepared: PreparedRun, changed: () =
       const result = await child.result();
       settle(result.progress);
       learnFrom(run, result.progress);
-      run.failure ??= result.failure;
+      run.failure ??= result.failure ?? strayCancel(result.progress, scope.consideredCancelled);
     } catch (error) {
       if (!scope.consideredCancelled) run.failure ??= failureOf(error, 'RUN_SHARD_FAILED');
     } finally {
@@ -105,6 +107,14 @@ export function createWindow(run: RunState, prepared: PreparedRun, changed: () =
   };
 }
 
+/** The failure of a shard that somebody cancelled while its run goes on; null for all others. */
+function strayCancel({ shard, state }: ShardProgress, asked: boolean): RunFailure | null {
+  if (state !== 'cancelled' || asked) return null;
+  const failure: RunFailureCode = 'RUN_SHARD_FAILED';
+  const message = `shard ${shard} was cancelled by itself: expected only the run to be cancelled; start the run again`;
+  return { code: failure, message };
+}
+
 function isLeft(progress: ShardProgress): boolean {
   return progress.state === 'pending' || progress.state === 'yielded';
 }
@@ -117,7 +127,6 @@ function isLong(run: RunState): boolean {
 function startShard(run: RunState, prepared: PreparedRun, progress: ShardProgress): Promise<Child> {
   const { input } = run;
   const { spec } = input;
-  const fresh = progress.state === 'pending';
   const shardInput: ShardInput = {
     schema: 'tileloom.shard-input/1',
     runId: input.runId,
@@ -130,12 +139,7 @@ function startShard(run: RunState, prepared: PreparedRun, progress: ShardProgres
     prepared: { ...prepared, shards: [], warnings: [] },
     operator: run.operator,
     tuning: input.tuning,
-    progress: {
-      ...progress,
-      history: fresh ? run.history : progress.history,
-      excluded: fresh ? run.excluded : progress.excluded,
-      state: 'open',
-    },
+    progress: { ...progress, history: run.history, excluded: run.excluded, state: 'open' },
   };
   return startChild<(input: ShardInput) => Promise<ShardResult>>(SHARD_WORKFLOW, {
     workflowId: shardWorkflowId(input.runId, progress.shard),

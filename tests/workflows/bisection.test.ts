@@ -65,7 +65,7 @@ describe('judgeDataError', () => {
       fingerprint: 'TILE_CORRUPT',
       input: 'data-00000.arrow',
       planId: 'p',
-      message: 'tile is corrupt',
+      message: 'TILE_CORRUPT: tile is corrupt',
     });
   });
 
@@ -118,6 +118,12 @@ describe('judgeKernelFault', () => {
     expect(verdict.suspects).toMatchObject([{ firstTile: 3, endTile: 4 }]);
   });
 
+  test('faults of one variant on two hosts are both lifted when another variant fails, too', () => {
+    const elsewhere = { ...fault('a'), host: 'two' };
+    const verdict = judgeKernelFault(range(3, 4, [fault('a'), elsewhere]), failed(), fault('b'));
+    expect(verdict.lifted).toEqual([fault('a'), elsewhere, fault('b')]);
+  });
+
   test('a second variant that fails too halves the range and acquits both variants', () => {
     const verdict = judgeKernelFault(range(0, 8, [fault('a')]), failed(), fault('b'));
     expect(covered(verdict)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
@@ -132,14 +138,17 @@ describe('judgeKernelFault', () => {
       tile: 3,
       errorClass: 'KERNEL_FAULT',
       planId: 'plan of b',
+      message: 'a: KERNEL_FAULT; b: TILE_CORRUPT: tile is corrupt',
     });
     expect(verdict.suspects).toEqual([]);
   });
 });
 
 describe('judgeRefusal', () => {
-  test('halves a range that one variant has failed on', () => {
-    expect(judgeRefusal(range(0, 3, [fault('a')]))).toMatchObject({
+  const none = new Set<string>();
+
+  test.each([none, new Set(['b'])])('halves a range that one variant has failed on', (others) => {
+    expect(judgeRefusal(range(0, 3, [fault('a')]), others)).toMatchObject({
       suspects: [
         { firstTile: 0, endTile: 2 },
         { firstTile: 2, endTile: 3 },
@@ -148,7 +157,20 @@ describe('judgeRefusal', () => {
     });
   });
 
-  test.each([range(0, 3), range(0, 1, [fault('a')])])('cannot narrow %o down', (suspect) => {
-    expect(judgeRefusal(suspect)).toBeNull();
+  test.each([
+    [range(0, 1, [fault('a')]), new Set(['b'])],
+    [range(0, 5), new Set(['a', 'b'])],
+  ])('tries %o once more with what failed elsewhere', (refused, others) => {
+    const verdict = judgeRefusal(refused, others);
+    expect(verdict?.suspects).toEqual([{ ...refused, attempt: 2, onlyOwn: true }]);
+    expect(judgeRefusal({ ...refused, onlyOwn: true }, others)).toBeNull();
+  });
+
+  test.each([
+    [range(0, 3), none],
+    [range(0, 3), new Set(['a'])],
+    [range(0, 1, [fault('a')]), none],
+  ])('follows the refusal of %o', (suspect, others) => {
+    expect(judgeRefusal(suspect, others)).toBeNull();
   });
 });
