@@ -29,6 +29,19 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   CLI_NO_PLAN: EXIT.runFailed,
   CLI_SERVER_UNREACHABLE: EXIT.unreachable,
   CLI_NO_WORKER: EXIT.unreachable,
+  HOST_ID_INVALID: EXIT.usage,
+  HOST_ID_IN_USE: EXIT.conflict,
+  EXTERNAL_REGISTRY_UNREADABLE: EXIT.usage,
+};
+
+/** What the operating system refused: a wrong path is usage, a lack of permission is not. */
+const BY_ERRNO: Readonly<Record<string, ExitCode>> = {
+  ENOENT: EXIT.usage,
+  ENOTDIR: EXIT.usage,
+  EISDIR: EXIT.usage,
+  EACCES: EXIT.unreachable,
+  EPERM: EXIT.unreachable,
+  EROFS: EXIT.unreachable,
 };
 
 /** Errors of other rooms by class: a bad dataset or layer named on the command line is usage. */
@@ -46,6 +59,9 @@ export function exitCodeOf(error: unknown): ExitCode {
     return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   }
   if (isEngineError(error)) {
+    if (error.code === 'CLI_IO_FAILED') {
+      return BY_ERRNO[String(error.details['code'])] ?? EXIT.unexpected;
+    }
     return BY_CODE[error.code] ?? BY_CLASS[error.name] ?? EXIT.unexpected;
   }
   return EXIT.unexpected;

@@ -19,6 +19,8 @@ export interface CommandIo {
   readonly onInterrupt: (handler: () => void) => () => void;
 }
 
+const LEAVE_MS = 250;
+
 /** Sleeps, waking early when the signal is aborted. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -85,6 +87,19 @@ function ignoreClosedPipe(stream: NodeJS.WriteStream): void {
 }
 
 /**
+ * Ends the process once everything is written, even where a library keeps a handle open: a command
+ * that is over never hangs. It does not keep the process alive itself.
+ */
+export function leaveSoon(): void {
+  const timer = setInterval(() => {
+    if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) {
+      process.exit();
+    }
+  }, LEAVE_MS);
+  timer.unref();
+}
+
+/**
  * Runs a function that stops when its signal is aborted; the first Ctrl-C aborts it after a message.
  *
  * @returns the function's value, and whether it was interrupted
@@ -96,8 +111,9 @@ export async function interruptible<T>(
 ): Promise<{ readonly value: T; readonly interrupted: boolean }> {
   const controller = new AbortController();
   const unregister = io.onInterrupt(() => {
-    io.stderr(`\n${message}\n`);
+    // First: what redraws itself clears its block, so that the message stays.
     controller.abort();
+    io.stderr(`\n${message}\n`);
   });
   try {
     const value = await run(controller.signal);

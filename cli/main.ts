@@ -4,7 +4,8 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CommanderError } from 'commander';
 import { EXIT, exitCodeOf } from './exit.ts';
-import { processIo, type CommandIo } from './io.ts';
+import { explainSystemError } from './errors.ts';
+import { leaveSoon, processIo, type CommandIo } from './io.ts';
 import type { OutputFormat } from './output.ts';
 import { createProgram } from './program.ts';
 import { renderError } from './render-error.ts';
@@ -15,10 +16,11 @@ export async function main(argv: readonly string[], io: CommandIo): Promise<numb
   try {
     await createProgram({ io, exit }).parseAsync([...argv], { from: 'user' });
     return exit.code;
-  } catch (error) {
-    if (isHelp(error)) {
-      return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  } catch (thrown) {
+    if (isHelp(thrown)) {
+      return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
     }
+    const error = explainSystemError(thrown);
     const verbose = argv.includes('--verbose');
     io.stderr(`${renderError(error, { format: askedFormat(argv), verbose })}\n`);
     return exitCodeOf(error);
@@ -43,4 +45,5 @@ function askedFormat(argv: readonly string[]): OutputFormat {
 const script = process.argv[1];
 if (script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url)) {
   process.exitCode = await main(process.argv.slice(2), processIo());
+  leaveSoon();
 }

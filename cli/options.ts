@@ -2,12 +2,14 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { OptionValues } from './command.ts';
 
-/** An option with a whole number of at least `min`; underscores may group digits. */
+/** An option with a whole number from `min` to 2^53 − 1; underscores may group digits. */
 export function countOption(flags: string, description: string, min = 1): Option {
   return new Option(flags, description).argParser((text: string) => {
     const value = Number(text.replaceAll('_', ''));
     if (!/^[0-9_]+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
-      throw new InvalidArgumentError(`expected a whole number of at least ${String(min)}`);
+      throw new InvalidArgumentError(
+        `expected a whole number from ${String(min)} to ${String(Number.MAX_SAFE_INTEGER)}`,
+      );
     }
     return value;
   });

@@ -52,8 +52,8 @@ export class RateMeter {
   }
 }
 
-/** Starts a progress display on stderr. */
-export function createProgress(io: CommandIo): Progress {
+/** Starts a progress display on stderr; it is cleared and stays still once the signal is aborted. */
+export function createProgress(io: CommandIo, signal?: AbortSignal): Progress {
   const meter = new RateMeter();
   const style = styleFor(io, 'stderr');
   let lines = 0;
@@ -64,9 +64,13 @@ export function createProgress(io: CommandIo): Progress {
       lines = 0;
     }
   };
+  signal?.addEventListener('abort', clear, { once: true });
   return {
     clear,
     update: (state) => {
+      if (signal?.aborted === true) {
+        return;
+      }
       const rate = meter.observe(state.done, io.now());
       if (io.stderrIsTty) {
         const block = renderBlock(state, rate, style, io.columns);
@@ -99,7 +103,8 @@ function rateParts(state: ProgressState, rate: number | null): string[] {
     return [];
   }
   const left = (state.total - state.done) / rate;
-  const eta = state.done >= state.total ? [] : [`${formatDuration(left)} left`];
+  const eta =
+    state.done >= state.total ? [] : [`${formatDuration(Math.max(1, Math.ceil(left)))} left`];
   return [`${formatShort(rate)} ${state.unit}/s`, ...eta];
 }
 

@@ -12,8 +12,16 @@ export interface RenderOptions {
 
 /** Renders an error for stderr, without a final line break. */
 export function renderError(error: unknown, options: RenderOptions): string {
-  const body = options.format === 'text' ? renderText(error) : renderJson(error);
+  const body = options.format === 'text' ? printable(renderText(error)) : renderJson(error);
   return options.verbose && error instanceof Error ? `${body}\n${traceOf(error)}` : body;
+}
+
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+
+/** Text without control characters: a binary file quoted in an error must not steer the terminal. */
+function printable(text: string): string {
+  return text.replace(CONTROL, '\ufffd');
 }
 
 function renderText(error: unknown): string {

@@ -79,7 +79,8 @@ async function connect(settings: ConnectionSettings): Promise<Connection> {
   }
 }
 
-const GRPC_UNAVAILABLE = 14;
+/** Deadline exceeded, unavailable. */
+const GRPC_SILENT: readonly unknown[] = [4, 14];
 const GRPC_DENIED = [7, 16];
 
 /** A connection that broke, or a service that refused the caller. */
@@ -87,7 +88,7 @@ function isUnavailable(error: unknown): boolean {
   const own = error as { code?: unknown; cause?: { code?: unknown } } | null;
   const codes = [own?.code, own?.cause?.code];
   return codes.some(
-    (code) => code === GRPC_UNAVAILABLE || GRPC_DENIED.includes(Number(code ?? -1)),
+    (code) => GRPC_SILENT.includes(code) || GRPC_DENIED.includes(Number(code ?? -1)),
   );
 }
 

@@ -1,13 +1,20 @@
 // Builds native/build/libtileloom_cpu.so with make; does nothing when it is up to date.
 // Plain JavaScript on purpose: it runs during installation, before anything is compiled.
 // Arguments are passed on as make targets (`test-kernels`, `clean`).
+//
+// I1 a library that was built from exactly these sources and loads here is kept, and needs no compiler.
+//    A stamp of digests beside it tells so: in a package every file has the same time of change.
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const GCC_MAJOR_MIN = 12;
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'native');
+const library = join(folder, 'build', 'libtileloom_cpu.so');
+const stampFile = join(folder, 'build', 'libtileloom_cpu.json');
 const compiler = process.env['CXX'] ?? 'g++';
 
 function fail(lines) {
@@ -46,8 +53,43 @@ function requireTools() {
   }
 }
 
+const sha256 = (content) => createHash('sha256').update(content).digest('hex');
+
+/** Digests of the sources and of the library; null where a file cannot be read. */
+function stampNow() {
+  try {
+    const names = ['core', 'include', 'kernels']
+      .flatMap((room) =>
+        readdirSync(join(folder, room), { recursive: true }).map((name) => join(room, name)),
+      )
+      .filter((name) => /\.(?:cpp|hpp|h|inc|map)$/u.test(name))
+      .concat('Makefile')
+      .toSorted();
+    const lines = names.map((name) => `${name}\n${sha256(readFileSync(join(folder, name)))}\n`);
+    return { sources: sha256(lines.join('')), library: sha256(readFileSync(library)) };
+  } catch {
+    return null;
+  }
+}
+
+/** Whether the library is the one of these sources and this machine can load it. */
+function isUsable() {
+  const now = stampNow();
+  if (now === null) return false;
+  try {
+    const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
+    if (stamp.sources !== now.sources || stamp.library !== now.library) return false;
+  } catch {
+    return false;
+  }
+  const code = `require('koffi').load(${JSON.stringify(library)}).func('int tl_abi_version(void)')()`;
+  const options = { cwd: dirname(folder), stdio: 'ignore' };
+  return spawnSync(process.execPath, ['-e', code], options).status === 0;
+}
+
 const targets = process.argv.slice(2);
 const goals = targets.length === 0 ? ['all'] : targets;
+if (targets.length === 0 && isUsable()) process.exit(0);
 requireTools();
 const base = ['--silent', '-C', folder, `CXX=${compiler}`];
 if (spawnSync('make', [...base, '-q', ...goals]).status !== 0) {
@@ -61,4 +103,7 @@ if (spawnSync('make', [...base, '-q', ...goals]).status !== 0) {
     ]);
   }
   process.stderr.write(`built native kernels in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
+}
+if (targets.length === 0) {
+  writeFileSync(stampFile, `${JSON.stringify(stampNow())}\n`);
 }

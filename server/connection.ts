@@ -79,9 +79,7 @@ function configuredProfile(
     ),
   );
   try {
-    const { connectionOptions, namespace } = loadClientConnectConfig({
-      overrideEnvVars: variables,
-    });
+    const { connectionOptions, namespace } = loadProfile(variables);
     const { address } = connectionOptions;
     if (address === undefined) return null;
     const options = connectionOptions as ConnectionSettings['connectionOptions'];
@@ -92,11 +90,23 @@ function configuredProfile(
       connectionOptions: options,
     };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
     throw new ServerError(
       'SERVER_PROFILE_INVALID',
       `Temporal profile cannot be read: expected TEMPORAL_* variables or a config file, got ${reason}; correct or unset them`,
       { cause: error },
     );
+  }
+}
+
+/** A config file without any profile makes the SDK's reader throw a TypeError; it counts as none. */
+function loadProfile(
+  overrideEnvVars: Record<string, string>,
+): ReturnType<typeof loadClientConnectConfig> {
+  try {
+    return loadClientConnectConfig({ overrideEnvVars });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return loadClientConnectConfig({ overrideEnvVars, disableFile: true });
   }
 }

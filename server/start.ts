@@ -130,7 +130,7 @@ function portTaken(port: number): ServerError {
   const who = owner === null ? 'another process' : `process ${owner}`;
   return new ServerError(
     'SERVER_PORT_TAKEN',
-    `port ${port} is taken: expected it free for the Temporal server, got ${who} listening; end it, or set TILELOOM_PORT`,
+    `port ${port} is taken: expected it free for the Temporal server, got ${who} listening; end it, or set TILELOOM_PORT or TILELOOM_UI_PORT`,
     { details: { port, ownerPid: owner } },
   );
 }
@@ -235,9 +235,10 @@ async function killLaunched({ child, identity }: Launched, files: ServerFiles): 
 
 function startFailed(what: string, files: ServerFiles, offset: number): ServerError {
   const last = logTail(files, offset).trim().split('\n').slice(-3).join(' | ');
+  const got = last === '' ? 'nothing in its log (is the disk full?)' : `"${last}"`;
   return new ServerError(
     'SERVER_START_FAILED',
-    `${what}: expected SERVING within ${SERVING_MS_MAX / 1000} s, got "${last}"; see ${files.log}`,
+    `${what}: expected SERVING within ${SERVING_MS_MAX / 1000} s, got ${got}; see ${files.log}`,
   );
 }
 

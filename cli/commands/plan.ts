@@ -18,7 +18,7 @@ import { runLines, serviceHistory } from '../history/source.ts';
 import { countOption, listOf, listOption, numberOf, textOf } from '../options.ts';
 import { explainSpec, type Explanation } from '../runs/explain.ts';
 import { parsePin } from '../runs/pins.ts';
-import { withSession } from '../session.ts';
+import { withRun } from '../runs/with-run.ts';
 
 /** Adds the group. */
 export function addPlanCommands(program: Command, context: ProgramContext): void {
@@ -35,7 +35,7 @@ function addList(group: Command, context: ProgramContext): void {
     args: [['<run>', 'run id']],
     examples: ['tileloom plan list RUN', 'tileloom plan list RUN -o jsonl | grep failed'],
     run: ({ io, output }, [runId = '']) =>
-      withSession(io, {}, async (session) => {
+      withRun(io, runId, async (session) => {
         const rows = await chunkRows(runLines(serviceHistory(session.client), runId));
         const names = {
           schema: 'tileloom.cli.plan-list/1',
@@ -90,7 +90,7 @@ function addShow(group: Command, context: ProgramContext): void {
     examples: ['tileloom plan show RUN 0/3', 'tileloom plan show RUN 3 -o json'],
     run: ({ io, output }, [runId = '', place = '']) => {
       const { shard, chunk } = parsePlace(place);
-      return withSession(io, {}, async (session) => {
+      return withRun(io, runId, async (session) => {
         const lines = await linesOfChunk(
           runLines(serviceHistory(session.client), runId),
           shard,
@@ -226,7 +226,7 @@ export function renderDecision(decision: PlanDecision): string {
     'candidates',
     candidates.length === 0
       ? '  none'
-      : formatTable(['  variant', 'device', 'score', ''], candidates),
+      : formatTable(['  variant', 'device', 'score (highest wins)', ''], candidates),
   ].join('\n');
 }
 
@@ -238,7 +238,8 @@ function planFacts(plan: Plan): string {
     ['precision', `${precision.compute}, refinement ${precision.refinement}`],
     [
       'chunk',
-      `${formatCount(plan.chunkTiles)} tiles, about ${formatCount(plan.chunkRowsHint)} rows`,
+      `${formatCount(plan.chunkTiles)} tiles; the next may take up to ` +
+        `${formatCount(plan.chunkRowsHint)} rows`,
     ],
     [
       'predicted',

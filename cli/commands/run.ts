@@ -29,7 +29,7 @@ import {
 import { exitCodeOfPhase, followRun, type Followed } from '../runs/follow.ts';
 import { keptFiles } from '../runs/kept-files.ts';
 import { listRuns } from '../runs/list.ts';
-import { isRunId, recallRun, rememberRun } from '../runs/local-runs.ts';
+import { recallRun, rememberRun } from '../runs/local-runs.ts';
 import { parsePin } from '../runs/pins.ts';
 import { renderStatus } from '../runs/render-status.ts';
 import {
@@ -42,6 +42,7 @@ import {
   type SubmittedRun,
 } from '../runs/start.ts';
 import { readRunStatus, type RunReport } from '../runs/status.ts';
+import { requireRunId, withRun } from '../runs/with-run.ts';
 import { withSession, type Session } from '../session.ts';
 
 const STATUS_SCHEMA = 'tileloom.cli.run-status/1';
@@ -85,7 +86,7 @@ export function addRunCommands(program: Command, context: ProgramContext): void 
     args: [RUN_ARGUMENT],
     examples: ['tileloom run status RUN', 'tileloom run status RUN -o json'],
     run: ({ io, output }, [runId = '']) =>
-      withSession(io, {}, async (session) => {
+      withRun(io, runId, async (session) => {
         const report = await readStatus(session, runId);
         output.document(STATUS_SCHEMA, report, () => renderStatus(report));
         return undefined;
@@ -98,7 +99,7 @@ export function addRunCommands(program: Command, context: ProgramContext): void 
     args: [RUN_ARGUMENT],
     examples: ['tileloom run cancel RUN'],
     run: ({ io, output }, [runId = '']) =>
-      withSession(io, {}, async (session) => {
+      withRun(io, runId, async (session) => {
         const report = await readStatus(session, runId);
         if (report.open) {
           await session.client.workflow.getHandle(runWorkflowId(runId)).cancel();
@@ -228,6 +229,7 @@ function printStarted({ output }: ActionContext, run: SubmittedRun): void {
         ['spec', run.specDigest],
       ]),
       '',
+      'work on it: tileloom worker start   (where no worker runs yet)',
       `watch it:   tileloom run watch ${run.runId}`,
       `its plans:  tileloom plan list ${run.runId}`,
     ].join('\n'),
@@ -264,7 +266,7 @@ function addFollowing(group: Command, context: ProgramContext): void {
     args: [RUN_ARGUMENT],
     examples: ['tileloom run watch RUN', 'tileloom run watch RUN -o jsonl > progress.jsonl'],
     run: (action, [runId = '']) =>
-      withSession(action.io, {}, async (session) => {
+      withRun(action.io, runId, async (session) => {
         const read = (): Promise<RunReport> => readStatus(session, runId);
         const followed = await follow(action, runId, read, undefined);
         return finishFollowing(action, runId, followed, true);
@@ -277,7 +279,7 @@ function addFollowing(group: Command, context: ProgramContext): void {
     options: [durationOption('--timeout <duration>', 'give up after this long, with exit code 6')],
     examples: ['tileloom run wait RUN --timeout 2h && echo done'],
     run: (action, [runId = ''], options) =>
-      withSession(action.io, {}, async (session) => {
+      withRun(action.io, runId, async (session) => {
         const read = (): Promise<RunReport> => readStatus(session, runId);
         const timeoutMs = numberOf(options, 'timeout');
         const followed = await follow(action, runId, read, { timeoutMs, quiet: true });
@@ -341,7 +343,7 @@ function addClean(group: Command, context: ProgramContext): void {
     args: [RUN_ARGUMENT],
     examples: ['tileloom run clean RUN'],
     run: ({ io, output }, [runId = '']) =>
-      withSession(io, {}, async (session) => {
+      withRun(io, runId, async (session) => {
         const report = await readStatus(session, runId);
         if (report.open) {
           throw new CliError(
@@ -374,17 +376,6 @@ function addClean(group: Command, context: ProgramContext): void {
 }
 
 async function readStatus(session: Session, runId: string): Promise<RunReport> {
-  requireRunId(runId);
   const local = await recallRun(session.runsFolder, runId);
   return readRunStatus({ client: session.client, now: session.now, local }, runId);
-}
-
-function requireRunId(runId: string): void {
-  if (!isRunId(runId)) {
-    throw new CliError(
-      'CLI_USAGE',
-      `${JSON.stringify(runId)} is no run id: expected letters, digits, dots, dashes and underscores; ` +
-        'see tileloom run list',
-    );
-  }
 }

@@ -80,7 +80,7 @@ function addVerify(group: Command, context: ProgramContext): void {
       output.document('tileloom.cli.variant-verify/1', { corpus, agrees, verdicts }, () =>
         renderVerdicts(verdicts),
       );
-      return agrees ? EXIT.ok : EXIT.runFailed;
+      return agrees ? EXIT.ok : EXIT.unexpected;
     },
   });
 }
@@ -111,11 +111,14 @@ function renderVerdicts(verdicts: readonly Verdict[]): string {
       verdict.why ?? '',
     ]),
   );
-  const failures = verdicts.flatMap((verdict) =>
-    verdict.failures.map(
+  const failures = verdicts.flatMap((verdict) => [
+    ...verdict.failures.map(
       (failure) => `${verdict.variant}: ${failure.check} ${failure.id}: ${failure.message}`,
     ),
-  );
+    ...(verdict.failed > verdict.failures.length
+      ? [`${verdict.variant}: and ${formatCount(verdict.failed - verdict.failures.length)} more`]
+      : []),
+  ]);
   return failures.length === 0 ? table : `${table}\n\n${failures.join('\n')}`;
 }
 

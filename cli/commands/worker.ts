@@ -1,7 +1,10 @@
 // Owns `tileloom worker start`: one worker process in the foreground.
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { addGroup, addLeaf, type ActionContext, type ProgramContext } from '../command.ts';
+import { CliError } from '../errors.ts';
+import type { CommandIo } from '../io.ts';
 import { countOption, listOf, listOption, numberOf, textOf } from '../options.ts';
 import { settingsOf } from '../session.ts';
 
@@ -20,7 +23,9 @@ export function addWorkerCommands(program: Command, context: ProgramContext): vo
       countOption('--threads <n>', 'native calls at once (default: the cores it may use)'),
       countOption('--lanes <n>', 'chunks planned or executed at once (default: two a device)'),
       ['--registry <file>', 'JSON file with variants of external kernel libraries'],
-      ['--log-level <level>', 'debug, info, warn or error (default: info)'],
+      new Option('--log-level <level>', 'how much it logs (default: info)').choices([
+        ...['debug', 'info', 'warn', 'error'],
+      ]),
     ],
     examples: [
       'tileloom worker start',
@@ -34,14 +39,14 @@ async function runWorker(
   { io, output }: ActionContext,
   options: Readonly<Record<string, unknown>>,
 ): Promise<undefined> {
+  const roots = await rootsOf(io, listOf(options, 'roots'));
   const settings = await settingsOf(io, { start: true, note: output.note });
-  const roots = listOf(options, 'roots');
   // The worker brings Temporal's native runtime: loaded only here.
   const { startWorker } = await import('../../worker/index.ts');
   const worker = await startWorker({
     settings,
     hostId: textOf(options, 'hostId'),
-    roots: (roots.length === 0 ? ['.'] : roots).map((root) => resolve(io.cwd, root)),
+    roots,
     threads: numberOf(options, 'threads'),
     lanes: numberOf(options, 'lanes'),
     externalRegistry: textOf(options, 'registry'),
@@ -63,17 +68,36 @@ async function runWorker(
     stop('stopping: no new chunks, those begun are finished; Ctrl-C again ends at once');
   });
   // A parent that started this worker for itself and died without a word.
-  process.once('disconnect', () => {
+  const orphaned = (): void => {
     stop('stopping: the process that started this worker is gone');
-  });
+  };
+  process.once('disconnect', orphaned);
   try {
     await worker.run();
     await Promise.all(stopping);
   } finally {
     unregister();
+    process.off('disconnect', orphaned);
     if (process.connected) {
       process.disconnect();
     }
   }
   return undefined;
+}
+
+/** Absolute roots; a mistyped one would show only when the first run is refused. */
+async function rootsOf(io: CommandIo, given: readonly string[]): Promise<string[]> {
+  const roots = (given.length === 0 ? ['.'] : given).map((root) => resolve(io.cwd, root));
+  for (const root of roots) {
+    const found = await stat(root).catch((error: NodeJS.ErrnoException) => error.code ?? 'unknown');
+    if (typeof found === 'string' || !found.isDirectory()) {
+      const got = typeof found === 'string' ? found : 'a file';
+      throw new CliError(
+        'CLI_PATH_MISSING',
+        `root ${root} cannot be used: expected a folder, got ${got}; check --roots`,
+        { details: { path: root } },
+      );
+    }
+  }
+  return roots;
 }

@@ -126,7 +126,7 @@ async function makePoints(
   folders: DemoFolders,
   options: DemoOptions,
 ): Promise<void> {
-  const progress = createProgress(io);
+  const progress = createProgress(io, options.signal);
   try {
     await ensurePoints(folders, options.rows, {
       signal: options.signal,

@@ -28,7 +28,8 @@ const SILENCE_MS_MAX = 60_000;
 /** Follows a run; errors of the connection are ridden out for a minute. */
 export async function followRun(options: FollowOptions): Promise<Followed> {
   const { io, signal } = options;
-  const progress = createProgress(io);
+  const progress = createProgress(io, signal);
+  const aborted = once(signal);
   const startedAt = io.now();
   let heardAt = startedAt;
   let report: RunReport | null = null;
@@ -38,9 +39,13 @@ export async function followRun(options: FollowOptions): Promise<Followed> {
   };
   for (;;) {
     try {
-      report = await options.read();
-      heardAt = io.now();
-      options.onReport?.(report);
+      // A service that does not answer must not hold up Ctrl-C.
+      const heard = await Promise.race([options.read(), aborted]);
+      if (heard !== null) {
+        report = heard;
+        heardAt = io.now();
+        options.onReport?.(report);
+      }
     } catch (error) {
       if (exitCodeOf(error) === EXIT.usage || io.now() - heardAt > SILENCE_MS_MAX) {
         progress.clear();
@@ -62,6 +67,16 @@ export async function followRun(options: FollowOptions): Promise<Followed> {
     }
     await io.sleep(POLL_MS, signal);
   }
+}
+
+/** Resolves with null once the signal is aborted. */
+function once(signal: AbortSignal): Promise<null> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(null), { once: true });
+    if (signal.aborted) {
+      resolve(null);
+    }
+  });
 }
 
 function progressOf(

@@ -57,6 +57,7 @@ export interface LaneReport extends LaneStatus {
 }
 
 const QUERY_DEADLINE_MS = 3_000;
+const DESCRIBE_DEADLINE_MS = 5_000;
 export const NO_WORKER = 'no worker answers; start one with `tileloom worker start`';
 
 type Facts = Omit<RunReport, 'runId' | 'workflowId'>;
@@ -102,7 +103,10 @@ export async function readRunStatus(source: StatusSource, runId: string): Promis
   const identity = { runId, workflowId };
   const handle = source.client.workflow.getHandle(workflowId);
   try {
-    const description = await handle.describe();
+    const description = await source.client.connection.withDeadline(
+      Date.now() + DESCRIBE_DEADLINE_MS,
+      () => handle.describe(),
+    );
     const known: Facts = {
       ...NOTHING,
       name: source.local?.name ?? memoText(description.memo, 'name'),

@@ -1,7 +1,9 @@
 // Owns the verdict on variants: each one that this host can run is held against answers that were
 // computed with exact rationals.
+import { isEngineError } from '../../core/index.ts';
 import { openKernels, verifyVariant, type ConformanceFailure } from '../../native/index.ts';
 import type { VariantSpec } from '../../registry/index.ts';
+import { CliError } from '../errors.ts';
 
 export interface Verdict {
   readonly variant: string;
@@ -38,10 +40,26 @@ export async function verifyVariants(
       continue;
     }
     note(`verifying ${variant.id}`);
-    const report = await verifyVariant(library, variant, corpus);
+    const report = await verifyVariant(library, variant, corpus).catch((error: unknown) => {
+      throw explainCorpus(corpus, error);
+    });
     verdicts.push({ ...report, state: report.failed === 0 ? 'agrees' : 'wrong', why: null });
   }
   return verdicts;
+}
+
+/** A corpus that is not there, or whose lines are no JSON, is the user's to put right. */
+function explainCorpus(corpus: string, error: unknown): unknown {
+  const missing = isEngineError(error) && error.code === 'IO_ERROR';
+  if (!missing && !(error instanceof SyntaxError)) {
+    return error;
+  }
+  return new CliError(
+    'CLI_FILE_UNREADABLE',
+    `corpus ${corpus} cannot be read: expected orientation.jsonl, point-in-polygon.jsonl and ` +
+      `sums.jsonl, got ${error.message}; name another with --corpus`,
+    { details: { corpus }, cause: error },
+  );
 }
 
 function whyNot(variant: VariantSpec, isa: readonly string[]): string | null {

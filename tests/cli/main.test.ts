@@ -87,7 +87,7 @@ describe('usage errors', () => {
     [['run', 'strat', 'x'], "unknown command 'strat' (Did you mean start?)"],
     [['run', 'status'], "missing required argument 'run'"],
     [['run', 'list', '--limt', '3'], "unknown option '--limt' (Did you mean --limit?)"],
-    [['run', 'list', '--limit', 'few'], 'expected a whole number of at least 1'],
+    [['run', 'list', '--limit', 'few'], 'expected a whole number from 1 to'],
     [['spec', 'schema', '-o', 'xml'], "argument 'xml' is invalid"],
     [['run', 'wait', 'x', '--timeout', 'soon'], 'expected a duration such as 30s'],
     [['completion', 'tcsh'], 'CLI_USAGE: shell tcsh is not supported'],
