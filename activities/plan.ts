@@ -1,6 +1,6 @@
 // Owns the plan activity: it reads this host's telemetry, completes the PlanInput and calls the pure
 // planner. Its scheduled arguments plus its answer are the whole PlanInput and Plan, nothing twice.
-import { plan, policyById, resolvePins, type PlanInput } from '../planner/index.ts';
+import { completeRequest, plan, policyById } from '../planner/index.ts';
 import type { Registry } from '../registry/index.ts';
 import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import type { HostActivities, PlanAnswer, PlanCall } from '../workflows/activity-contract.ts';
@@ -34,14 +34,10 @@ async function planChunk(
   }
   const reading = snapshot();
   const policy = policyById(call.request.policyId);
-  const { policyId: _, pins, ...request } = call.request;
-  const input: PlanInput = {
-    ...request,
-    pins: resolvePins(pins, request.where, request.work, reading.takenAt),
-    snapshot: reading,
+  const input = completeRequest(call.request, reading, {
     policy: { id: policy.id, digest: policy.digest },
     registry: { digest: registry.digest },
-  };
+  });
   return {
     decision: plan(input, policy, registry),
     snapshot: reading,

@@ -1,20 +1,27 @@
-// Owns the memory model of a chunk.
+// Owns the memory model of a chunk, which follows what the executor does.
 //
-// Peak bytes = fixed + indexFactor × index + in-flight rows × (input + working bytes a row)
-//            + chunk rows × output bytes a row.
-// On a CPU the executor streams tile by tile, so at most `batchesPerCore` tiles per core are in
-// flight; on a GPU the whole chunk is. Output rows stay until the part is written.
+// On a CPU a chunk is streamed: `batchesPerCore` batches per core are in flight, each of at most
+// `batchRows` rows or one tile, smaller where the limit asks for it; output leaves through a buffer.
+// So a chunk's size costs no memory. On a GPU the whole chunk is on the device.
+//
+// I1. needed = fixed + index factor × index + output buffer + what is in flight, within the budget.
+// I2. peak = needed + what the executor process takes before it has any work; the limit of a run is
+//     not about that part, which no plan can change.
 import type { VariantSpec } from '../registry/index.ts';
 import type { DeviceSnapshot } from '../telemetry/index.ts';
 import type { MemoryPolicy } from './policy.ts';
 import type { PlanInput } from './types.ts';
 
 export interface MemoryModel {
+  /** Bytes of the process itself. */
+  readonly processBytes: number;
   /** Bytes that any chunk needs. */
   readonly baseBytes: number;
-  readonly inFlightRowsMax: number;
-  readonly inFlightBytesPerRow: number;
-  readonly keptBytesPerRow: number;
+  /** Most batches in flight, and the rows of each; one batch of any size on a GPU. */
+  readonly batches: number;
+  readonly batchRows: number;
+  readonly bytesPerBatch: number;
+  readonly bytesPerRow: number;
   /** What a chunk may take on the device. */
   readonly budgetBytes: number;
 }
@@ -27,38 +34,72 @@ export function memoryModel(
   device: DeviceSnapshot,
 ): MemoryModel {
   const { work, limits, snapshot } = input;
-  const onCpu = device.kind === 'cpu';
-  const batches = policy.batchesPerCore * Math.max(1, snapshot.cores);
-  const deviceBytes =
-    onCpu || device.memFreeBytes === null
-      ? Infinity
-      : Math.floor(device.memFreeBytes * policy.deviceFreeShare);
-  return {
-    baseBytes: variant.memory.fixedBytes + variant.memory.indexFactor * work.indexBytes,
-    inFlightRowsMax: onCpu ? batches * work.tileRows : Infinity,
-    inFlightBytesPerRow: work.bytesPerRow + variant.memory.bytesPerRow,
-    keptBytesPerRow: work.bytesOutPerRow,
-    budgetBytes: Math.min(limits.memoryBytesMax, deviceBytes),
+  const baseBytes = variant.memory.fixedBytes + variant.memory.indexFactor * work.indexBytes;
+  const bytesPerRow = work.bytesPerRow + variant.memory.bytesPerRow + work.bytesOutPerRow;
+  const bytesPerBatch = work.features * work.measures * policy.bytesPerFeatureMeasure;
+  if (device.kind !== 'cpu') {
+    const free = device.memFreeBytes;
+    const room = free === null ? Infinity : Math.floor(free * policy.deviceFreeShare);
+    const budgetBytes = Math.min(limits.memoryBytesMax, room);
+    const whole = { batches: 1, batchRows: Infinity };
+    return { processBytes: 0, baseBytes, ...whole, bytesPerBatch, bytesPerRow, budgetBytes };
+  }
+  const model = {
+    processBytes: policy.processBytes,
+    baseBytes: baseBytes + (work.bytesOutPerRow > 0 ? policy.outputBufferBytes : 0),
+    batches: policy.batchesPerCore * Math.max(1, snapshot.cores),
+    bytesPerBatch,
+    bytesPerRow,
+    budgetBytes: limits.memoryBytesMax,
   };
+  return { ...model, batchRows: batchRowsWithin(policy, model, work.tileRows) };
 }
 
-/** Peak bytes of a chunk of so many rows. */
+/** Rows of a batch as the executor chooses them: halved until all in flight fit, a tile at least. */
+function batchRowsWithin(
+  policy: MemoryPolicy,
+  model: Omit<MemoryModel, 'batchRows'>,
+  tileRows: number,
+): number {
+  let batchRows = Math.max(policy.batchRows, tileRows);
+  while (batchRows > tileRows && windowBytes({ ...model, batchRows }) > model.budgetBytes) {
+    batchRows = Math.max(tileRows, Math.floor(batchRows / 2));
+  }
+  return batchRows;
+}
+
+function windowBytes(model: MemoryModel): number {
+  const { baseBytes, batches, batchRows, bytesPerBatch, bytesPerRow } = model;
+  return baseBytes + batches * (bytesPerBatch + batchRows * bytesPerRow);
+}
+
+/** Bytes that a chunk of so many rows takes of the budget. */
+export function neededBytes(model: MemoryModel, rows: number): number {
+  const { baseBytes, batches, batchRows, bytesPerBatch, bytesPerRow } = model;
+  const inFlight = Math.min(rows, batches * batchRows) * bytesPerRow;
+  const filled = Math.min(batches, Math.ceil(rows / batchRows));
+  return Math.ceil(baseBytes + inFlight + Math.max(1, filled) * bytesPerBatch);
+}
+
+/** Peak bytes of the executor, or of the GPU, during a chunk of so many rows. */
 export function peakBytes(model: MemoryModel, rows: number): number {
-  const inFlight = Math.min(rows, model.inFlightRowsMax) * model.inFlightBytesPerRow;
-  return Math.ceil(model.baseBytes + inFlight + rows * model.keptBytesPerRow);
+  return model.processBytes + neededBytes(model, rows);
 }
 
-/** Most rows whose peak fits the budget: −1 if not even an empty chunk does, Infinity if any does. */
+/** Least budget with which a tile of so many rows can be computed. */
+export function leastBudget(model: MemoryModel, tileRows: number): number {
+  const isStreamed = Number.isFinite(model.batchRows);
+  return isStreamed ? Math.ceil(windowBytes(model)) : neededBytes(model, tileRows);
+}
+
+/** Most rows that fit the budget: −1 if not even an empty chunk does, Infinity if any does. */
 export function rowsWithin(model: MemoryModel): number {
-  const room = Math.floor(model.budgetBytes) - Math.ceil(model.baseBytes);
+  if (Number.isFinite(model.batchRows)) {
+    return windowBytes(model) <= model.budgetBytes ? Infinity : -1;
+  }
+  const room = Math.floor(model.budgetBytes) - neededBytes(model, 0);
   if (room < 0) {
     return -1;
   }
-  const perRow = model.inFlightBytesPerRow + model.keptBytesPerRow;
-  const streamed = perRow > 0 ? Math.floor(room / perRow) : Infinity;
-  if (streamed <= model.inFlightRowsMax) {
-    return streamed;
-  }
-  const rest = room - model.inFlightRowsMax * model.inFlightBytesPerRow;
-  return model.keptBytesPerRow > 0 ? Math.floor(rest / model.keptBytesPerRow) : Infinity;
+  return model.bytesPerRow > 0 ? Math.floor(room / model.bytesPerRow) : Infinity;
 }

@@ -3,7 +3,7 @@
 // I1. Pure: no clock, randomness, input, output or environment; equal inputs give equal bytes.
 // I2. A pin is honoured or the plan is refused; nothing outranks a pin.
 // I3. 1 ≤ chunkTiles ≤ reservedTiles.
-// I4. The whole decision stays below 2 KiB: what a long list of variants adds is cut and counted.
+// I4. The whole decision stays below 1.5 KiB: what a long list of variants adds is cut and counted.
 import { canonicalJson, sha256Hex } from '../core/index.ts';
 import type { Registry } from '../registry/index.ts';
 import { attemptPlan, type Attempt } from './attempt.ts';
@@ -19,8 +19,12 @@ import type { Candidate, Plan, PlanDecision, PlanInput, PlanRefusal, Reason } fr
 
 /** Most candidates in a plan; the best come first to stay, then rejected ones in registry order. */
 const CANDIDATES_MAX = 8;
+/** Candidates that stay even in a decision that is too long. */
+const CANDIDATES_MIN = 3;
 /** Candidates that show their score terms. */
-const TERMS_MAX = 3;
+const TERMS_MAX = 2;
+/** With a snapshot of three devices the plan activity's answer stays below 3 KiB. */
+const DECISION_BYTES_MAX = 1_440;
 
 /**
  * Plans one chunk.
@@ -39,15 +43,22 @@ export function plan(input: PlanInput, policy: Policy, registry: Registry): Plan
   const attempt = attemptPlan(input, policy.data, registry);
   const context = { policy: policy.data, registry, attempt };
   if (attempt.chosen === null) {
-    return compact(refuse(context));
+    return bounded(refuse(context)).decision;
   }
   const tooLarge = refuseLargeChunk(context);
-  return tooLarge === null ? toPlan(input, policy, attempt, attempt.chosen) : compact(tooLarge);
+  return tooLarge === null
+    ? toPlan(input, policy, attempt, attempt.chosen)
+    : bounded(tooLarge).decision;
 }
 
 /** SHA-256 of the canonical JSON of input and decision. */
 export function planIdOf(input: PlanInput, decision: Omit<Plan, 'planId'>): string {
-  return sha256Hex(canonicalJson({ input, decision }));
+  return planIdFrom(canonicalJson(decision), input);
+}
+
+/** The same from the decision's canonical JSON: its key comes before the input's. */
+function planIdFrom(decision: string, input: PlanInput): string {
+  return sha256Hex(`{"decision":${decision},"input":${canonicalJson(input)}}`);
 }
 
 function toPlan(given: PlanInput, policy: Policy, attempt: Attempt, chosen: Admitted): Plan {
@@ -60,7 +71,7 @@ function toPlan(given: PlanInput, policy: Policy, attempt: Attempt, chosen: Admi
   if (chosen.device.kind === 'gpu' && work.streaming && work.chunkIndex === 0) {
     reasons.push(reason('REPLAN_AFTER_PROBE'));
   }
-  const decision: Omit<Plan, 'planId'> = compact({
+  const { text, decision } = bounded<Omit<Plan, 'planId'>>({
     schema: 'tileloom.plan/1',
     runtime: chosen.variant.runtime,
     deviceId: chosen.device.deviceId,
@@ -78,18 +89,44 @@ function toPlan(given: PlanInput, policy: Policy, attempt: Attempt, chosen: Admi
       peakBytes: peakBytes(chosen.memory, rows),
     },
   });
-  return { ...decision, planId: planIdOf(given, decision) };
+  return { ...decision, planId: planIdFrom(text, given) };
 }
 
-/** Keeps a decision within bounds: fewer candidates, terms of the best only. */
-function compact<T extends Omit<Plan, 'planId'> | PlanRefusal>(decision: T): T {
+interface Bounded<T> {
+  readonly decision: T;
+  /** Its canonical JSON. */
+  readonly text: string;
+}
+
+/** Keeps a decision within its bytes: terms of the best only, then fewer rejected candidates. */
+function bounded<T extends Omit<Plan, 'planId'> | PlanRefusal>(whole: T): Bounded<T> {
+  const least = Math.min(CANDIDATES_MIN, whole.candidates.length);
+  let shown = Math.min(CANDIDATES_MAX, whole.candidates.length);
+  let terms = TERMS_MAX;
+  for (;;) {
+    const decision = compact(whole, shown, terms);
+    const text = canonicalJson(decision);
+    if (text.length <= DECISION_BYTES_MAX || (terms === 0 && shown <= least)) {
+      return { decision, text };
+    }
+    if (terms > 0) terms -= 1;
+    else shown -= 1;
+  }
+}
+
+/** Keeps the best and the first rejected candidates, and the terms of the best. */
+function compact<T extends Omit<Plan, 'planId'> | PlanRefusal>(
+  decision: T,
+  candidatesMax: number,
+  termsMax: number,
+): T {
   const { candidates } = decision;
   const ranked = candidates
     .filter((candidate) => candidate.score !== null)
     .toSorted((a, b) => (b.score ?? 0) - (a.score ?? 0));
-  const detailed = new Set<Candidate>(ranked.slice(0, TERMS_MAX));
+  const detailed = new Set<Candidate>(ranked.slice(0, termsMax));
   const rejected = candidates.filter((candidate) => candidate.score === null);
-  const kept = new Set([...ranked, ...rejected].slice(0, CANDIDATES_MAX));
+  const kept = new Set([...ranked, ...rejected].slice(0, candidatesMax));
   const omitted = candidates.length - kept.size;
   const reasons: readonly Reason[] =
     omitted === 0

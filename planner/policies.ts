@@ -105,7 +105,14 @@ const PROBE_FIRST_1: PolicyData = {
     defaultRows: 100_000,
     underutilizedRows: 250_000,
   },
-  memory: { batchesPerCore: 2, deviceFreeShare: 0.5 },
+  memory: {
+    batchesPerCore: 2,
+    batchRows: 262_144,
+    bytesPerFeatureMeasure: 1_024,
+    outputBufferBytes: 8 * 2 ** 20,
+    processBytes: 104 * 2 ** 20,
+    deviceFreeShare: 0.5,
+  },
   onRequestImpossible: 'fail',
   leaseChunks: 1,
 };

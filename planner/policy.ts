@@ -85,6 +85,14 @@ export interface TimeAndBytesChunking {
 export interface MemoryPolicy {
   /** Batches that each core holds at once while a chunk runs on a CPU. */
   readonly batchesPerCore: number;
+  /** Rows of a batch that need not be smaller; a single tile may have more. */
+  readonly batchRows: number;
+  /** Per batch in flight, for the sums of each feature and measure it touches. */
+  readonly bytesPerFeatureMeasure: number;
+  /** Buffer through which per-row output leaves. */
+  readonly outputBufferBytes: number;
+  /** What an executor takes before it has any work: its JavaScript runtime and libraries. */
+  readonly processBytes: number;
   /** Share of a GPU's free memory that one chunk may take. */
   readonly deviceFreeShare: number;
 }

@@ -4,7 +4,7 @@
 import { findOperation, nearestName, type Registry } from '../registry/index.ts';
 import { attemptPlan, type Attempt } from './attempt.ts';
 import { hardCapRows } from './chunk-sizing.ts';
-import { memoryModel, peakBytes } from './memory.ts';
+import { leastBudget, memoryModel, neededBytes } from './memory.ts';
 import type { PolicyData } from './policy.ts';
 import { reason, type ReasonCode, type RejectCode } from './reasons.ts';
 import type { Pin, PlanInput, PlanRefusal, Reason } from './types.ts';
@@ -63,7 +63,7 @@ export function refuseLargeChunk({ attempt }: RefusalContext): PlanRefusal | nul
     reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id }),
   ];
   if (cap.why === 'memory') {
-    reasons.push(reason('RELEASE_BY_MEMORY', { bytes: peakBytes(chosen.memory, rows) }));
+    reasons.push(reason('RELEASE_BY_MEMORY', { bytes: neededBytes(chosen.memory, rows) }));
   }
   return refusal('PIN_CHUNK_TOO_LARGE', pin.ifImpossible, reasons, attempt);
 }
@@ -203,7 +203,8 @@ function leastBytes({ attempt, policy, registry }: RefusalContext): number {
     const variant = variants.find((candidate) => candidate.id === id);
     const device = input.snapshot.devices.find((candidate) => candidate.deviceId === deviceId);
     if (reject === 'MEMORY_EXCEEDED' && variant !== undefined && device !== undefined) {
-      least = Math.min(least, peakBytes(memoryModel(policy.memory, input, variant, device), rows));
+      const model = memoryModel(policy.memory, input, variant, device);
+      least = Math.min(least, leastBudget(model, rows));
     }
   }
   return least;

@@ -134,10 +134,19 @@ export interface PlanInput {
   readonly registry: { readonly digest: string };
 }
 
+/** A pin as a plan call carries it: why and by whom is in the run's operator state. */
+export type RequestPin = Pick<Pin, 'id' | 'aspect' | 'value' | 'epoch'> &
+  Partial<Pick<Pin, 'scope' | 'expiresAt' | 'chunksLeft' | 'ifImpossible'>>;
+
 /** What the lane sends to the plan activity: the input without what only the host knows. */
-export type PlanRequest = Omit<PlanInput, 'pins' | 'snapshot' | 'policy' | 'registry'> & {
-  /** Every live pin of the run; the planner resolves them to one winner per aspect. */
-  readonly pins: readonly Pin[];
+export type PlanRequest = Omit<
+  PlanInput,
+  'pins' | 'excluded' | 'snapshot' | 'policy' | 'registry'
+> & {
+  /** Every pin of the run; left out: the whole run, no expiry, hold. */
+  readonly pins: readonly RequestPin[];
+  /** Exclusions on the host that is asked. */
+  readonly excluded: readonly Omit<Exclusion, 'host'>[];
   readonly policyId: string;
 };
 

@@ -1,6 +1,13 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
-import type { Exclusion, Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
+import type {
+  Pin,
+  Plan,
+  PlanDecision,
+  PlanRefusal,
+  PlanSummary,
+  RequestPin,
+} from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
 import {
   QUEUES,
@@ -37,8 +44,29 @@ export function claimQueue(input: ShardInput, operator: OperatorState): string {
   return runtime === 'gpu' ? QUEUES.poolCuda : QUEUES.poolAny;
 }
 
+/** Bytes of a plan call; the digest of the history gives way first, then the plan before. */
+const CALL_BYTES_MAX = 2_048;
+
 /** The plan call of a reservation; a suspect excludes what failed on it from every device here. */
 export function planCall(
+  shard: ShardState,
+  lane: Lane,
+  lease: HostLease,
+  reservation: Reservation,
+): PlanCall {
+  const call = wholeCall(shard, lane, lease, reservation);
+  let { entries } = shard.history;
+  let bounded = call;
+  while (entries.length > 0 && JSON.stringify(bounded).length > CALL_BYTES_MAX) {
+    entries = entries.slice(0, -1);
+    const history = { ...shard.history, entries };
+    bounded = { ...call, request: { ...call.request, history } };
+  }
+  if (JSON.stringify(bounded).length <= CALL_BYTES_MAX) return bounded;
+  return { ...bounded, request: { ...bounded.request, previous: null } };
+}
+
+function wholeCall(
   shard: ShardState,
   lane: Lane,
   lease: HostLease,
@@ -69,7 +97,7 @@ export function planCall(
         chunkIndex: shard.counts.chunks,
       },
       requested: { mode: spec.mode, precision: spec.precision },
-      pins: operator.pins,
+      pins: operator.pins.map(requestPin),
       limits: {
         memoryBytesMax: operator.limits.memoryBytesMax,
         chunkSecondsTarget: operator.limits.chunkSecondsTarget,
@@ -83,20 +111,34 @@ export function planCall(
   };
 }
 
+/** A pin without its words, and without what is so for most pins. */
+function requestPin(pin: Pin): RequestPin {
+  const { id, aspect, value, epoch, scope, expiresAt, chunksLeft, ifImpossible } = pin;
+  return {
+    ...{ id, aspect, value, epoch },
+    ...(scope.kind === 'run' ? {} : { scope }),
+    ...(expiresAt === null ? {} : { expiresAt }),
+    ...(chunksLeft === null ? {} : { chunksLeft }),
+    ...(ifImpossible === 'hold' ? {} : { ifImpossible }),
+  };
+}
+
 /** What is excluded on the leased host; a suspect's own failures count for each of its devices. */
 function exclusionsHere(
   shard: ShardState,
   { host, deviceQueues }: HostLease,
   { suspect }: Reservation,
-): readonly Exclusion[] {
+): PlanCall['request']['excluded'] {
   const own = (suspect?.faults ?? []).flatMap(({ variant, code }) =>
     Object.keys(deviceQueues).map((deviceId) => ({ variant, deviceId, host, failure: code })),
   );
   const shared = suspect?.onlyOwn === true ? [] : shard.excluded;
-  return addExclusions(
-    shared.filter((exclusion) => exclusion.host === host),
-    own,
-  );
+  const here = shared.filter((exclusion) => exclusion.host === host);
+  return addExclusions(here, own).map(({ variant, deviceId, failure }) => ({
+    variant,
+    deviceId,
+    failure,
+  }));
 }
 
 function remainingRows(shard: ShardState): number {

@@ -10,7 +10,7 @@ import {
   type HistoryLine,
   type PlanLine,
 } from '../../history/index.ts';
-import { plan, policyFrom, resolvePins, type PlanInput, type Policy } from '../../planner/index.ts';
+import { completeRequest, plan, policyFrom, type Policy } from '../../planner/index.ts';
 import type { Registry } from '../../registry/index.ts';
 import { runToEnd, specOf, type RunSetting } from './product/runs.ts';
 import { setStage, type Stage } from './product/stage.ts';
@@ -156,17 +156,10 @@ describe('the history of a real run', () => {
     const plans = plansOf(linesOfAll());
     for (const { call, answer } of plans) {
       if (answer === null) throw new Error('every plan of this run succeeded');
-      const { policyId, pins, ...request } = call.request;
-      const input: PlanInput = {
-        ...request,
-        pins: resolvePins(pins, request.where, request.work, answer.snapshot.takenAt),
-        snapshot: answer.snapshot,
-        policy: answer.policy,
-        registry: answer.registry,
-      };
+      const input = completeRequest(call.request, answer.snapshot, answer);
       const policy = recorded<Policy>(`policy-${answer.policy.digest}.json`);
       const registry = recorded<Registry>(`registry-${answer.registry.digest}.json`);
-      expect(policyId).toBe(policy.id);
+      expect(call.request.policyId).toBe(policy.id);
       const again = policyFrom(policy.data);
       expect(again.digest).toBe(answer.policy.digest);
       expect(canonicalJson(plan(input, again, registry))).toBe(canonicalJson(answer.decision));

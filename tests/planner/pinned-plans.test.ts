@@ -140,20 +140,15 @@ describe('pins that cannot be honoured', () => {
   });
 
   test.each([
-    ['memory', { memoryBytesMax: 128 * 1024 ** 2 }, 100, 'RELEASE_BY_MEMORY'],
-    ['out-of-memory', { chunkRowsMax: 100_000 }, 0, 'RELEASE_BY_CLEARING_PIN'],
-  ])(
-    'a pinned chunk that exceeds %s is refused, not shrunk',
-    (why, limits, bytesOutPerRow, remedy) => {
-      const pin = makePin({ aspect: 'chunkRows', value: 1_000_000 });
-      const refusal = refused(makeInput({ limits, work: { bytesOutPerRow }, ...pinned(pin) }));
-      expect(refusal.code).toBe('PIN_CHUNK_TOO_LARGE');
-      expect(refusal.reasons.find((given) => given.code === refusal.code)?.params?.['why']).toBe(
-        why,
-      );
-      expect(codesOf(refusal)).toContain(remedy);
-    },
-  );
+    ['memory', GPU_SNAPSHOT, { memoryBytesMax: 330 * 1024 ** 2 }, 'RELEASE_BY_MEMORY'],
+    ['out-of-memory', SNAPSHOT, { chunkRowsMax: 100_000 }, 'RELEASE_BY_CLEARING_PIN'],
+  ])('a pinned chunk that exceeds %s is refused, not shrunk', (why, snapshot, limits, remedy) => {
+    const pin = makePin({ aspect: 'chunkRows', value: 1_000_000 });
+    const refusal = refused(makeInput({ snapshot, limits, ...pinned(pin) }));
+    expect(refusal.code).toBe('PIN_CHUNK_TOO_LARGE');
+    expect(refusal.reasons.find((given) => given.code === refusal.code)?.params?.['why']).toBe(why);
+    expect(codesOf(refusal)).toContain(remedy);
+  });
 });
 
 describe('other refusals', () => {

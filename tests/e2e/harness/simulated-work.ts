@@ -109,7 +109,7 @@ export class SimulatedWork {
   /** First variant that is not excluded here; as many tiles as wanted and allowed. */
   decide(call: PlanCall, host: string): PlanAnswer['decision'] {
     const { where, limits, excluded } = call.request;
-    const out = new Set(excluded.filter((one) => one.host === host).map(({ variant }) => variant));
+    const out = new Set(excluded.map(({ variant }) => variant));
     const variant = this.variants.find((name) => !out.has(name));
     if (variant === undefined) return simulatedRefusal(this.variants, 'fail');
     const { tileRows, chunkTiles } = this.dataset;

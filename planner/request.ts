@@ -1,0 +1,35 @@
+// Owns how a plan request and what only the host knows become the whole PlanInput. The activity that
+// plans and whoever replays its record from history go the same way.
+import type { TelemetrySnapshot } from '../telemetry/index.ts';
+import { resolvePins } from './pins.ts';
+import type { Pin, PlanInput, PlanRequest, RequestPin } from './types.ts';
+
+/** Completes a request with the answer's snapshot, policy and registry. */
+export function completeRequest(
+  request: PlanRequest,
+  snapshot: TelemetrySnapshot,
+  identity: Pick<PlanInput, 'policy' | 'registry'>,
+): PlanInput {
+  const { policyId: _, pins, excluded, ...rest } = request;
+  const { where, work } = request;
+  return {
+    ...rest,
+    pins: resolvePins(pins.map(wholePin), where, work, snapshot.takenAt),
+    excluded: excluded.map((exclusion) => ({ ...exclusion, host: snapshot.host })),
+    snapshot,
+    policy: identity.policy,
+    registry: identity.registry,
+  };
+}
+
+function wholePin(pin: RequestPin): Pin {
+  return {
+    scope: { kind: 'run' },
+    reason: '',
+    author: '',
+    expiresAt: null,
+    chunksLeft: null,
+    ifImpossible: 'hold',
+    ...pin,
+  };
+}

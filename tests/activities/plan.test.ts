@@ -1,0 +1,177 @@
+// The plan activity, with the fullest calls and answers that a run on a large host can have.
+import { describe, expect, test } from 'vitest';
+import { createHostActivities, type LeaseBook } from '../../activities/index.ts';
+import type { Pin, PlanDecision } from '../../planner/index.ts';
+import { REGISTRY, withExternalVariants, type VariantSpec } from '../../registry/index.ts';
+import {
+  emptyHistory,
+  foldOutcome,
+  type DeviceSnapshot,
+  type TelemetrySnapshot,
+} from '../../telemetry/index.ts';
+import type { PlanCall } from '../../workflows/activity-contract.ts';
+import { planCall } from '../../workflows/planning.ts';
+import { createLane } from '../../workflows/lane.ts';
+import { openShard, reserve } from '../../workflows/shard-state.ts';
+import { CPU, GPU, SNAPSHOT } from '../planner/fixtures.ts';
+import { LEASE, shardInput } from '../workflows/shard-values.ts';
+
+const LEASES: LeaseBook = {
+  claim: () => 'lease',
+  hold: () => ({ renew: () => undefined, done: () => undefined }),
+  release: () => undefined,
+};
+
+const [template] = REGISTRY.operations[0]?.variants ?? [];
+const registry = withExternalVariants(REGISTRY, [
+  {
+    ...(template as VariantSpec),
+    id: 'assign/lookup-table-avx512@12',
+    name: 'lookup-table-avx512',
+    version: 12,
+    library: 'external',
+  },
+]);
+const variants = registry.operations[0]?.variants.map(({ id }) => id) ?? [];
+
+const gpu = (index: number): DeviceSnapshot => ({
+  ...GPU,
+  deviceId: `GPU-5a1f0c9e-7d3b-4e0a-9a55-0c8f0a9d1d1${String(index)}`,
+  name: 'NVIDIA H200 NVL 141GB HBM3e',
+  utilizationPct: 63.25,
+  memTotalBytes: 150_754_820_096,
+  memFreeBytes: 149_671_575_552,
+  temperatureC: 71,
+  throttled: false,
+  slotsBusy: 2,
+});
+const HOST = 'workstation-in-the-long-corridor-7';
+const FULL: TelemetrySnapshot = {
+  ...SNAPSHOT,
+  host: HOST,
+  bootId: '5f0c3f6e-6a52-4a3b-8a55-0c8f0a9d1d11',
+  takenAt: 1_799_999_999_999,
+  ageMs: 12_345,
+  backend: 'nvml',
+  reason: null,
+  cores: 128,
+  load1: 127.53,
+  memAvailableBytes: 1_082_331_758_592,
+  memLimitBytes: 1_099_511_627_776,
+  isa: [
+    ...SNAPSHOT.isa,
+    'avx512f',
+    'avx512bw',
+    'avx512dq',
+    'avx512vl',
+    'avx512cd',
+    'avx512vbmi',
+    'avx512_vnni',
+  ],
+  devices: [
+    { ...CPU, name: 'AMD EPYC 9654 96-Core Processor @ 2.40GHz', deviceClass: 'cpu-avx512' },
+    gpu(1),
+    gpu(2),
+  ],
+};
+
+const pin = (index: number, rest: Pick<Pin, 'aspect' | 'value'>): Pin => ({
+  id: `start-${String(index)}`,
+  scope: { kind: 'run' },
+  reason: `because ${'of a long story, told at length by the operator, '.repeat(10)}`.slice(0, 500),
+  author: 'operator-with-a-name@workstation.example.org',
+  epoch: 12,
+  expiresAt: null,
+  chunksLeft: null,
+  ifImpossible: 'hold',
+  ...rest,
+});
+const PINS: readonly Pin[] = [
+  pin(1, { aspect: 'device', value: gpu(1).deviceId }),
+  pin(2, { aspect: 'precision', value: 'fp64' }),
+  pin(3, { aspect: 'chunkRows', value: 17_179_869_184 }),
+  pin(4, { aspect: 'runtime', value: 'gpu' }),
+  pin(5, { aspect: 'host', value: HOST }),
+];
+
+/** A call as a lane makes it late in a long run. */
+function fullCall(pins: readonly Pin[], excludedDevice = 'cpu'): PlanCall {
+  const input = shardInput(1_500_000);
+  const history = variants.reduce(
+    (before, variant) =>
+      foldOutcome(before, {
+        variant,
+        deviceClass: 'cpu-avx512',
+        shape: 'assign/half-open/first/2^20',
+        rows: 123_456_789_012,
+        seconds: 1_234.567,
+        predictedSeconds: 1_111.1,
+        failed: false,
+      }),
+    emptyHistory(),
+  );
+  const excluded = variants.map((variant) => ({
+    variant,
+    deviceId: excludedDevice,
+    host: HOST,
+    failure: 'EXECUTOR_CRASHED',
+  }));
+  const shard = openShard({
+    ...input,
+    operator: { ...input.operator, pins },
+    progress: { ...input.progress, history, excluded, nextChunk: 123_456 },
+  });
+  const lane = createLane(3);
+  const lease = { ...LEASE, host: HOST };
+  const reservation = reserve(shard, lane);
+  if (reservation === null) throw new Error('nothing to reserve');
+  lane.previous = {
+    planId: 'f'.repeat(64),
+    variant: 'assign/lookup-table-avx512@12',
+    runtime: 'cpu',
+    deviceId: gpu(1).deviceId,
+    chunkTiles: 12_345,
+    chunkRowsHint: 809_041_920,
+    predictedSeconds: 12.345678,
+    actualSeconds: 11.234567,
+  };
+  return planCall(shard, lane, lease, reservation);
+}
+
+const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
+
+const answer = async (call: PlanCall, snapshot = FULL): Promise<{ decision: PlanDecision }> =>
+  createHostActivities({ registry, leases: LEASES, snapshot: () => snapshot }).plan(call);
+
+describe('the plan activity', () => {
+  test('a call with 6 exclusions and 5 pins with long reasons has 2 KiB at most', () => {
+    const call = fullCall(PINS);
+    expect(call.request.excluded).toHaveLength(6);
+    expect(call.request.pins.map(({ id }) => id)).toEqual(PINS.map(({ id }) => id));
+    expect(bytesOf(call)).toBeLessThanOrEqual(2_048);
+  });
+
+  test.each([
+    ['every device and variant', [], 'none', 'tileloom.plan/1'],
+    ['three pins in force', PINS.slice(0, 3), 'none', 'tileloom.plan/1'],
+    ['all variants excluded on the CPU', [], 'cpu', 'tileloom.plan/1'],
+    ['pins that cannot be honoured', PINS, gpu(1).deviceId, 'tileloom.plan-refusal/1'],
+  ] as const)('an answer about %s has 3 KiB at most', async (_, pins, excluded, schema) => {
+    const found = await answer(fullCall(pins, excluded));
+    expect(found.decision.schema).toBe(schema);
+    expect(bytesOf(found)).toBeLessThanOrEqual(3_072);
+  });
+
+  test('an answer of a host without GPUs has 3 KiB at most', async () => {
+    const [cpu] = FULL.devices;
+    const why = 'no libnvidia-ml.so.1 on this host, and no device under /proc/driver/nvidia';
+    const devices = cpu === undefined ? [] : [cpu];
+    const snapshot = { ...FULL, backend: 'unavailable', reason: why, devices } as const;
+    expect(bytesOf(await answer(fullCall([], 'none'), snapshot))).toBeLessThanOrEqual(3_072);
+  });
+
+  test('a host with another registry refuses', async () => {
+    const call = { ...fullCall([]), registryDigest: 'a'.repeat(64) };
+    await expect(answer(call)).rejects.toMatchObject({ code: 'REGISTRY_DIFFERS' });
+  });
+});
