@@ -47,7 +47,7 @@ function addMake(group: Command, context: ProgramContext): void {
     ],
     examples: [
       'tileloom dataset make ./data/points',
-      'tileloom dataset make ./data/points --rows 20_000_000 --seed 7',
+      'tileloom dataset make ./data/more --rows 20_000_000 --seed 7',
     ],
     run: async (action, [folder = ''], options) => {
       const out = resolve(action.io.cwd, folder);
