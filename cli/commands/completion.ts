@@ -31,7 +31,11 @@ function wordsByPrefix(program: Command): Map<string, string[]> {
     const prefix = pathOf(command).split(' ').slice(1).join(' ');
     const options = command.options.map((option) => option.long).filter((long) => long !== null);
     const names = command.commands.map((child) => child.name());
-    words.set(prefix, [...names, ...options.filter((long) => long !== undefined), '--help']);
+    const shells = prefix === 'completion' ? SHELLS : [];
+    words.set(prefix, [
+      ...[...names, ...shells, ...options.filter((long) => long !== undefined)],
+      '--help',
+    ]);
     command.commands.forEach((child) => {
       visit(child);
     });
@@ -63,11 +67,18 @@ export function completionScript(program: Command, shell: string): string {
 }
 
 function bashScript(program: Command): string {
+  const leaves = new Set(
+    leavesOf(program).map((leaf) => pathOf(leaf).split(' ').slice(1).join(' ')),
+  );
   const cases = [...wordsByPrefix(program)]
-    .map(([prefix, words]) => `    '${prefix}') words='${words.join(' ')}' ;;`)
+    .map(([prefix, words]) => {
+      // Where a command or a shell is expected, names of files would only be in the way.
+      const files = leaves.has(prefix) && prefix !== 'completion' ? '' : ' files=0';
+      return `    '${prefix}') words='${words.join(' ')}'${files} ;;`;
+    })
     .join('\n');
   return `_tileloom() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" prefix='' words='' index word
+  local current="\${COMP_WORDS[COMP_CWORD]}" prefix='' words='' files=1 index word
   for ((index = 1; index < COMP_CWORD; index++)); do
     word="\${COMP_WORDS[index]}"
     case "$word" in -*) break ;; esac
@@ -81,7 +92,7 @@ ${singleWordCases(program)}
       esac ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
-  case "$current" in -*) ;; *) COMPREPLY+=($(compgen -f -- "$current")) ;; esac
+  case "$files$current" in 0*|1-*) ;; *) COMPREPLY+=($(compgen -f -- "$current")) ;; esac
 }
 complete -o filenames -F _tileloom tileloom
 `;

@@ -31,6 +31,9 @@ export function renderStatus(report: RunReport): string {
   if (report.waiting !== null) {
     facts.push(['waiting', report.waiting]);
   }
+  if ((report.counts?.parked ?? 0) > 0) {
+    facts.push(['parked', `each with its error: tileloom plan list ${report.runId}`]);
+  }
   if (report.error !== null) {
     facts.push(['error', `${report.error.code}: ${report.error.message}`]);
   }
@@ -41,7 +44,7 @@ export function renderStatus(report: RunReport): string {
 function countsLine(report: RunReport): string {
   const { counts } = report;
   if (counts === null) {
-    return '-';
+    return report.open ? '-' : '- (known while a worker answers: tileloom worker start)';
   }
   return (
     `${formatCount(counts.done)} done, ${formatCount(counts.running)} running, ` +

@@ -1,4 +1,5 @@
 // The documents that this room owns, held against the parser, the schema and the errors of every room.
+import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -166,5 +167,21 @@ describe('completionScript', () => {
         expect(script).toContain((option.long ?? '').replace(/^--/, ''));
       }
     }
+  });
+
+  test.each([
+    [['tileloom', 'ru'], 'run'],
+    [['tileloom', 'run', 'st'], 'start status'],
+    [['tileloom', 'run', 'start', '--w'], '--with-worker --watch'],
+    [['tileloom', 'completion', ''], 'bash zsh fish --output --verbose --help'],
+    [['tileloom', 'spec', 'validate', './READ'], './README.md'],
+  ])('completes %j in a real bash', (words, completed) => {
+    const script = `${completionScript(program, 'bash')}
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')})
+COMP_CWORD=${String(words.length - 1)}
+_tileloom
+echo "\${COMPREPLY[*]}"`;
+    const answer = execFileSync('bash', ['--norc', '-c', script], { cwd: ROOT, encoding: 'utf8' });
+    expect(answer.trim()).toBe(completed);
   });
 });
