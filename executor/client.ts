@@ -163,6 +163,8 @@ export class ExecutorClient {
     const process_ = fork(ENTRY, [JSON.stringify(options)], {
       env: childEnvironment(threads),
       stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+      // A process group of its own: Ctrl-C in a terminal is for the worker, which drains first.
+      detached: true,
       execArgv: [],
     });
     const child: Child = { process: process_, ready: this.#awaitReady(process_), culprit: null };

@@ -1,4 +1,5 @@
 // Owns the worker's log: pino lines on stderr, with the Temporal SDK's own log bridged into it.
+import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, Runtime, type LogLevel, type LogMetadata } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
 
@@ -30,7 +31,13 @@ const ONE_KIND_ONLY = /^No (activities|workflows) registered/u;
 /** The part of the SDK's metadata that helps a reader: what failed, where, and how. */
 function factsOf(meta: LogMetadata | undefined): Record<string, unknown> {
   const { workflowId, activityId, taskQueue, attempt, error } = meta ?? {};
-  return { workflowId, activityId, taskQueue, attempt, err: error };
+  return { workflowId, activityId, taskQueue, attempt, ...errorOf(error) };
+}
+
+/** Type and message; a stack says nothing about a failure that has a code. */
+function errorOf(error: unknown): Record<string, unknown> {
+  if (error instanceof ApplicationFailure) return { type: error.type, error: error.message };
+  return error === undefined ? {} : { err: error };
 }
 
 function pinoLevel(level: LogLevel): 'error' | 'warn' | 'info' | 'debug' {
