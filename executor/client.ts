@@ -4,8 +4,8 @@
 // I2  A fault is blamed on a variant only when its job was alone in the child. With several jobs in
 //     flight each gets EXECUTOR_BYSTANDER (RESIDENCY_LOST: try again) and its variant becomes a
 //     suspect; suspects run alone until one of their chunks succeeds.
-// I3  A job counts as hung when it holds the device and its progress stands still for `stallMs`,
-//     a fixed time, never a multiple of a prediction.
+// I3  A job counts as hung when it is computing and its progress stands still for `stallMs`, or when
+//     it is loading or writing for `loadMs`: fixed times, never multiples of a prediction.
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ExecutorError } from './errors.ts';
@@ -20,8 +20,10 @@ import type {
 } from './protocol.ts';
 
 export interface ExecutorClientOptions extends ExecutorOptions {
-  /** Milliseconds without progress after which a job counts as hung. */
+  /** Milliseconds without progress after which a computing job counts as hung. */
   readonly stallMs: number;
+  /** Milliseconds that loading (dataset, index of the layer) or making a part durable may take. */
+  readonly loadMs: number;
   /** Milliseconds a cancelled job has to stop between batches before its process is killed. */
   readonly cancelGraceMs: number;
   /** Milliseconds the child has to load its libraries and take the device lock. */
@@ -247,7 +249,7 @@ export class ExecutorClient {
     for (const entry of this.#jobs.values()) {
       const deaf =
         entry.cancelledAt !== null && now - entry.cancelledAt > this.#options.cancelGraceMs;
-      const hung = entry.progress.stage !== 'queued' && now - entry.movedAt > this.#options.stallMs;
+      const hung = now - entry.movedAt > this.#patienceMs(entry.progress.stage);
       if (!deaf && !hung) continue;
       child.culprit = {
         jobId: entry.job.jobId,
@@ -256,6 +258,11 @@ export class ExecutorClient {
       child.process.kill('SIGKILL');
       return;
     }
+  }
+
+  #patienceMs(stage: ChunkProgress['stage']): number {
+    if (stage === 'queued') return Number.POSITIVE_INFINITY;
+    return stage === 'running' ? this.#options.stallMs : this.#options.loadMs;
   }
 
   #onExit(child: Child, code: number | null, signal: NodeJS.Signals | null): void {
@@ -285,7 +292,7 @@ export class ExecutorClient {
       return new ExecutorError(
         'KERNEL_FAULT',
         'EXECUTOR_HUNG',
-        `${where} made no progress: expected some within ${this.#options.stallMs} ms; its executor was killed`,
+        `${where} made no progress: expected some within ${this.#patienceMs(entry.progress.stage)} ms; its executor was killed`,
       );
     }
     if (blameless) {

@@ -28,7 +28,7 @@ export class Executor {
   readonly #contexts: ContextCache;
   readonly #slots: Slots;
   readonly #runs = new Map<string, JobRun | null>();
-  readonly #reported = new Map<string, number>();
+  readonly #reported = new Map<string, string>();
   #arrivals = 0;
 
   constructor(parts: ExecutorParts) {
@@ -114,9 +114,9 @@ export class Executor {
   }
 
   #progress(job: ChunkJob, progress: ChunkProgress): void {
-    if (progress.stage === 'running' && this.#reported.get(job.jobId) === progress.tilesDone)
-      return;
-    this.#reported.set(job.jobId, progress.tilesDone);
+    const state = `${progress.stage} ${progress.tilesDone}`;
+    if (this.#reported.get(job.jobId) === state) return;
+    this.#reported.set(job.jobId, state);
     this.#parts.send({ kind: 'progress', jobId: job.jobId, progress });
   }
 }

@@ -48,24 +48,34 @@ interface Totals {
 /** One chunk being executed; `cancel` stops it before its next tile. */
 export class JobRun {
   readonly #parts: JobParts;
+  readonly #cancelled = new AbortController();
   #chunk: Chunk | null = null;
-  #cancelled = false;
+  /** Native calls in flight; without any the chunk waits for the device. */
+  #running = 0;
+  #writing = false;
 
   constructor(parts: JobParts) {
     this.#parts = parts;
   }
 
   cancel(): void {
-    this.#cancelled = true;
+    this.#cancelled.abort(
+      new ExecutorError('CANCELLED', 'CHUNK_CANCELLED', 'the chunk was cancelled'),
+    );
     this.#chunk?.cancel();
   }
 
-  /** Reports progress from the native counter; called by the executor's timer. */
+  /**
+   * Reports progress from the native counter; called by the executor's timer. A chunk that waits behind
+   * another one is `queued`: its progress may stand still for as long as the other takes.
+   */
   report(): void {
     if (this.#chunk === null) return;
     const { job, onProgress } = this.#parts;
     const tilesTotal = job.endTile - job.firstTile;
-    onProgress({ stage: 'running', tilesDone: this.#chunk.progress(), tilesTotal });
+    const waiting = this.#writing ? 'writing' : 'queued';
+    const stage = this.#running > 0 ? 'running' : waiting;
+    onProgress({ stage, tilesDone: this.#chunk.progress(), tilesTotal });
   }
 
   /** @throws {ExecutorError} and NativeError; no part is left behind */
@@ -73,7 +83,7 @@ export class JobRun {
     const started = performance.now();
     const { job, loaded, variant, image } = this.#parts;
     const layer = await loaded.layer(variant.needsIndex);
-    this.#throwIfCancelled();
+    this.#cancelled.signal.throwIfAborted();
     const chunk = this.#parts.openChunk(layer);
     this.#chunk = chunk;
     const file = partFileName(job.shard, job.firstTile, job.endTile, job.token);
@@ -89,9 +99,12 @@ export class JobRun {
     try {
       const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {
         tiles: this.#outputs(chunk, layer, totals),
-        partials: () => chunk.finish(),
+        partials: () => {
+          this.#writing = true;
+          return chunk.finish();
+        },
       });
-      this.#throwIfCancelled();
+      this.#cancelled.signal.throwIfAborted();
       const { read, kernel, write, ...counts } = totals;
       const work = (read + kernel + write) / this.#parts.slots.capacity;
       const queued = Math.max(0, (performance.now() - started) / 1000 - work);
@@ -111,8 +124,7 @@ export class JobRun {
     try {
       const rowsMax = this.#batchRows(chunk, layer);
       for (const { firstTile, endTile } of cutBatches(job, loaded.rowsOf, rowsMax)) {
-        this.#throwIfCancelled();
-        const release = await slots.acquire(rank);
+        const release = await slots.acquire(rank, this.#cancelled.signal);
         const running = this.#runBatch(chunk, firstTile, endTile).finally(release);
         running.catch(() => undefined);
         issued.push(running);
@@ -130,7 +142,12 @@ export class JobRun {
     const { tiles } = this.#parts.loaded;
     const inputs: TileInput[] = [];
     for (let tile = firstTile; tile < endTile; tile += 1) inputs.push(tiles.resolve(tile));
-    return chunk.runBatch(inputs);
+    this.#running += 1;
+    try {
+      return await chunk.runBatch(inputs);
+    } finally {
+      this.#running -= 1;
+    }
   }
 
   /** Rows of a batch so that layer and all batches in flight stay within the run's memory limit. */
@@ -156,11 +173,6 @@ export class JobRun {
         `chunk ${job.firstTile}-${job.endTile - 1} does not fit: expected at most ${budget} bytes beside the layer, got ${needed} bytes for batches of one tile; raise limits.memory or use fewer threads`,
       );
     }
-  }
-
-  #throwIfCancelled(): void {
-    if (!this.#cancelled) return;
-    throw new ExecutorError('CANCELLED', 'CHUNK_CANCELLED', 'the chunk was cancelled');
   }
 }
 

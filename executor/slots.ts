@@ -23,10 +23,12 @@ export class Slots {
    *
    * @param rank place of the caller's chunk in the order of arrival
    * @returns a function that gives the slot back; calling it twice has no effect
+   * @throws the signal's reason when it is aborted before a slot is free
    */
-  async acquire(rank: number): Promise<() => void> {
+  async acquire(rank: number, signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((open) => this.#enqueue({ rank, open }));
+    else await this.#wait(rank, signal);
     let released = false;
     return () => {
       if (released) return;
@@ -37,8 +39,22 @@ export class Slots {
     };
   }
 
-  #enqueue(waiting: Waiting): void {
-    const after = this.#waiting.findIndex((other) => other.rank > waiting.rank);
-    this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, waiting);
+  #wait(rank: number, signal: AbortSignal): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const waiting: Waiting = {
+        rank,
+        open: () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        },
+      };
+      const onAbort = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      const after = this.#waiting.findIndex((other) => other.rank > rank);
+      this.#waiting.splice(after < 0 ? this.#waiting.length : after, 0, waiting);
+    });
   }
 }

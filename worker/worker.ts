@@ -54,6 +54,7 @@ export interface RunningWorker {
 const LANES_PER_DEVICE = 2;
 const LEASE_TTL_MS = 30_000;
 const STALL_MS = 60_000;
+const LOAD_MS = 15 * 60_000;
 const CANCEL_GRACE_MS = 3_000;
 const EXECUTOR_START_MS = 60_000;
 const DRAIN_POLL_MS = 50;
@@ -74,6 +75,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
       lockPath: join(identity.directory, 'device-cpu.lock'),
       externalRegistry: options.externalRegistry ?? null,
       stallMs: options.stallMs ?? STALL_MS,
+      loadMs: LOAD_MS,
       cancelGraceMs: CANCEL_GRACE_MS,
       startMs: EXECUTOR_START_MS,
       onLog: (line) => log.warn({ executor: 'cpu' }, line),
