@@ -124,8 +124,9 @@ export class JobRun {
     try {
       const rowsMax = this.#batchRows(chunk, layer);
       for (const { firstTile, endTile } of cutBatches(job, loaded.rowsOf, rowsMax)) {
+        const inputs = this.#resolve(firstTile, endTile);
         const release = await slots.acquire(rank, this.#cancelled.signal);
-        const running = this.#runBatch(chunk, firstTile, endTile).finally(release);
+        const running = this.#runBatch(chunk, inputs).finally(release);
         running.catch(() => undefined);
         issued.push(running);
         if (issued.length >= window) yield* await take(issued, totals);
@@ -137,11 +138,18 @@ export class JobRun {
     }
   }
 
-  /** Resolves the tiles of one batch only now, so that no job keeps the event loop for long. */
-  async #runBatch(chunk: Chunk, firstTile: number, endTile: number): Promise<BatchOutput> {
+  /**
+   * Resolves the tiles of one batch: only now, so that no job keeps the event loop for long, and before
+   * a slot is free, so that no thread waits for it.
+   */
+  #resolve(firstTile: number, endTile: number): readonly TileInput[] {
     const { tiles } = this.#parts.loaded;
     const inputs: TileInput[] = [];
     for (let tile = firstTile; tile < endTile; tile += 1) inputs.push(tiles.resolve(tile));
+    return inputs;
+  }
+
+  async #runBatch(chunk: Chunk, inputs: readonly TileInput[]): Promise<BatchOutput> {
     this.#running += 1;
     try {
       return await chunk.runBatch(inputs);
