@@ -2,6 +2,7 @@
 //
 // On a CPU a chunk is streamed: `batchesPerCore` batches per core are in flight, each of at most
 // `batchRows` rows or one tile, smaller where the limit asks for it; output leaves through a buffer.
+// Without row output the executor takes longer batches, which cost it no more: they are read tile by tile.
 // So a chunk's size costs no memory. On a GPU the whole chunk is on the device.
 //
 // I1. needed = fixed + index factor × index + output buffer + what is in flight, within the budget.

@@ -44,8 +44,8 @@ export interface RunTuning {
 
 /** How a run is driven unless somebody says otherwise. */
 export const DEFAULT_TUNING: RunTuning = {
-  shardEventsMax: 3500,
-  runEventsMax: 3500,
+  shardEventsMax: 2000,
+  runEventsMax: 2000,
   sealPartsMax: 128,
   shardTilesMax: 4096,
   openShardsMax: 16,
@@ -232,6 +232,13 @@ export interface RunResult {
   readonly phase: 'finished' | 'partial' | 'cancelled';
   readonly published: PublishAnswer | null;
 }
+
+/**
+ * Workflow task timeout of runs and shards. A server that is killed may lose a task it had just handed out;
+ * the default of 10 s would be the pause that follows. It must exceed the replay of a whole history,
+ * about 1 s for the 2,000 events after which executions continue as new.
+ */
+export const WORKFLOW_TASK_TIMEOUT_MS = 4_000;
 
 export const RUN_WORKFLOW = 'runWorkflow';
 export const SHARD_WORKFLOW = 'shardWorkflow';

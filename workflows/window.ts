@@ -13,6 +13,7 @@ import { failureOf } from './errors.ts';
 import {
   OPERATOR_SIGNAL,
   SHARD_WORKFLOW,
+  WORKFLOW_TASK_TIMEOUT_MS,
   YIELD_SIGNAL,
   shardWorkflowId,
   type OperatorState,
@@ -144,6 +145,7 @@ function startShard(run: RunState, prepared: PreparedRun, progress: ShardProgres
   return startChild<(input: ShardInput) => Promise<ShardResult>>(SHARD_WORKFLOW, {
     workflowId: shardWorkflowId(input.runId, progress.shard),
     args: [shardInput],
+    workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT_MS,
     staticSummary: `shard ${progress.shard} of ${spec.name}`,
   });
 }

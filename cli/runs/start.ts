@@ -12,6 +12,7 @@ import { QUEUES } from '../../workflows/activity-contract.ts';
 import {
   DEFAULT_TUNING,
   RUN_WORKFLOW,
+  WORKFLOW_TASK_TIMEOUT_MS,
   runWorkflowId,
   type RunInput,
 } from '../../workflows/messages.ts';
@@ -201,6 +202,7 @@ export async function submitRun(
       taskQueue: QUEUES.workflows,
       workflowId,
       args: [input],
+      workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT_MS,
       memo: { name: spec.name, sink: spec.sink.path, specDigest: digest },
       staticSummary: `${spec.name} → ${spec.sink.path}`,
       workflowIdReusePolicy: 'REJECT_DUPLICATE',

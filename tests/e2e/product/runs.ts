@@ -9,6 +9,7 @@ import {
   RUN_WORKFLOW,
   runWorkflowId,
   STATUS_QUERY,
+  WORKFLOW_TASK_TIMEOUT_MS,
   type RunInput,
   type RunResult,
   type RunStatus,
@@ -141,6 +142,7 @@ export async function startRun(
     taskQueue: QUEUES.workflows,
     workflowId: runWorkflowId(setting.runId),
     args: [inputOf(setting)],
+    workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT_MS,
     memo: { name: setting.spec.name, sink: setting.spec.sink.path },
   });
   return {
