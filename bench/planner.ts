@@ -1,8 +1,9 @@
-// Measures plan(): time per call, median and 99th percentile, over seeded plan inputs.
-// Run: npx tsc -p bench/tsconfig.json && node node_modules/.cache/tileloom-bench/bench/planner.js
+// Measures plan(): time per call, median and 99th percentile, over seeded plan inputs. Writes
+// bench/record/<machine>/<date>-planner.json. Run: node bench/run.mjs planner
 import { performance } from 'node:perf_hooks';
 import { POLICIES, plan, type Policy } from '../planner/index.ts';
 import { REGISTRY } from '../registry/index.ts';
+import { writeRecord } from './record.ts';
 import { foldOutcome, emptyHistory, shapeBucket } from '../telemetry/index.ts';
 import { GPU_SNAPSHOT, SNAPSHOT, WORK, makeInput, makePin } from '../tests/planner/fixtures.ts';
 
@@ -29,7 +30,14 @@ const CASES = {
   },
 } as const;
 
-function measure(name: string, policy: Policy): void {
+interface Timing {
+  readonly policy: string;
+  readonly case: string;
+  readonly medianMs: number;
+  readonly p99Ms: number;
+}
+
+function measure(name: string, policy: Policy): Timing {
   const changes = CASES[name as keyof typeof CASES];
   const inputs = Array.from({ length: 64 }, (_, chunk) =>
     makeInput({ ...changes, policyId: policy.id, where: { chunk, firstTile: chunk * 16 } }),
@@ -47,12 +55,13 @@ function measure(name: string, policy: Policy): void {
     }
   }
   times.sort();
-  const at = (share: number): string => (times[Math.floor(CALLS * share)] ?? 0).toFixed(3);
+  const at = (share: number): number => Number((times[Math.floor(CALLS * share)] ?? 0).toFixed(4));
+  const timing = { policy: policy.id, case: name, medianMs: at(0.5), p99Ms: at(0.99) };
   console.log(`${policy.id}  ${name.padEnd(22)}  median ${at(0.5)} ms  p99 ${at(0.99)} ms`);
+  return timing;
 }
 
-for (const policy of POLICIES) {
-  for (const name of Object.keys(CASES)) {
-    measure(name, policy);
-  }
-}
+const timings = POLICIES.flatMap((policy) =>
+  Object.keys(CASES).map((name) => measure(name, policy)),
+);
+console.log(writeRecord('planner', { calls: CALLS, timings }));
