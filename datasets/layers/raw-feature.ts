@@ -118,5 +118,6 @@ export function describeValue(value: unknown): string {
   if (value === '') return 'empty text';
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object') return 'an object';
-  return `${typeof value} ${String(value).slice(0, 40)}`;
+  const text = typeof value === 'string' ? value : (value as number | boolean | bigint).toString();
+  return `${typeof value} ${text.slice(0, 40)}`;
 }

@@ -80,7 +80,8 @@ describe('the kernel library', () => {
   test('declares every exported function in its header', () => {
     const header = readFileSync(join(ROOT, 'native', 'include', 'tileloom_kernels.h'), 'utf8');
     const declared = [...header.matchAll(/TL_API int (tl_\w+)\(/g)].map((match) => match[1]);
-    expect(declared.toSorted()).toEqual(SYMBOLS);
+    expect(new Set(declared)).toEqual(new Set(SYMBOLS));
+    expect(declared).toHaveLength(SYMBOLS.length);
   });
 
   test('shares no code between the AVX2 file and others', () => {

@@ -116,7 +116,8 @@ describe('lanes over faulty variants', () => {
     const host = { variants: TWO, chunkTiles: 1, fails: () => true, onRefusal: 'hold' } as const;
     const shard = openTestShard(1, 1);
     const lane = shard.lanes.get(0) as Lane;
-    executeStep(shard, lane, host, String(planStep(shard, lane, host)));
+    const planned = planStep(shard, lane, host);
+    executeStep(shard, lane, host, typeof planned === 'string' ? planned : '');
     const progress = JSON.parse(JSON.stringify(progressOf(shard, 'open'))) as ReturnType<
       typeof progressOf
     >;

@@ -40,11 +40,9 @@ describe('world-atlas countries', () => {
     }
     const prepared = await lab.prepare(file, { ...spec, pole: { Antarctica: 'south' } });
     const split = prepared.warnings.filter(({ code }) => code === 'LAYER_ANTIMERIDIAN_SPLIT');
-    expect(split.map(({ feature }) => feature).toSorted()).toEqual([
-      'Antarctica',
-      'Fiji',
-      'Russia',
-    ]);
+    expect(new Set(split.map(({ feature }) => feature))).toEqual(
+      new Set(['Antarctica', 'Fiji', 'Russia']),
+    );
     const geometry = await lab.geometry(file, { ...spec, pole: { Antarctica: 'south' } });
     for (const [place, x, y, owner] of places) {
       expect([place, ownersOf(geometry, x, y)]).toEqual([place, owner === null ? [] : [owner]]);

@@ -99,7 +99,7 @@ export class SimulatedWork {
     this.calls.push({ kind: 'plan', host, call });
     const own = await this.onPlan(call, host);
     return {
-      decision: own ?? this.decide(call, host),
+      decision: own ?? this.decide(call),
       snapshot: simulatedSnapshot(host),
       policy: { id: 'simulated@1', digest: digest('policy') },
       registry: { digest: digest('registry') },
@@ -107,7 +107,7 @@ export class SimulatedWork {
   }
 
   /** First variant that is not excluded here; as many tiles as wanted and allowed. */
-  decide(call: PlanCall, host: string): PlanAnswer['decision'] {
+  decide(call: PlanCall): PlanAnswer['decision'] {
     const { where, limits, excluded } = call.request;
     const out = new Set(excluded.map(({ variant }) => variant));
     const variant = this.variants.find((name) => !out.has(name));
