@@ -133,7 +133,8 @@ describe('failures of execute', () => {
     const handle = await fleet.start(input);
     const failed = await failureOf(handle.result());
     expect(failed.type).toBe('RUN_TOO_MANY_FAILED_TILES');
-    expect(failed.message).toMatch(/expected at most 1, got [23]/u);
+    expect(failed.message).toMatch(/expected at most 1, got [23]; the first is tile (5|17|33) of/u);
+    expect(failed.message).toContain('data-00000.arrow (TILE_DATA_ERROR): TILE_DATA_ERROR');
     expect(work.calls.some(({ kind }) => kind === 'publish')).toBe(false);
     const answered = await handle.query<RunStatus>(STATUS_QUERY);
     expect(answered).toMatchObject({ phase: 'failed', error: { code: failed.type } });
@@ -179,7 +180,31 @@ describe('failures of execute', () => {
   });
 });
 
+describe('many parked tiles', () => {
+  test('are sealed in portions, each far below a payload', async () => {
+    work = Object.assign(work, { dataset: { tiles: 100, tileRows: 1000, chunkTiles: 4 } });
+    await fleet.addHost('one');
+    work.onExecute = () => {
+      throw failure('TILE_DATA_ERROR');
+    };
+    const handle = await fleet.start(runInput(runId, { limits: { failedTiles: 100 } }));
+    expect(await handle.result()).toMatchObject({ published: { tiles: 100, parkedTiles: 100 } });
+    const seals = work.calls.flatMap((call) => (call.kind === 'seal' ? [call.request] : []));
+    expect(Math.max(...seals.map(({ parked }) => parked.length))).toBeLessThanOrEqual(32);
+  });
+});
+
 describe('hosts that go', () => {
+  test('a lane without a host does not keep a shard open that has nothing left to do', async () => {
+    const host = await fleet.addHost('one', { capacity: 1 });
+    work.onExecute = ({ endTile }) => {
+      // From the last chunk on nobody answers a claim any more.
+      if (endTile === 40) host.pool.drain();
+    };
+    const result = await fleet.run(runInput(runId, { limits: { lanes: 2 } }));
+    expect(result).toMatchObject({ phase: 'finished', published: { tiles: 40 } });
+  });
+
   test('a host that does not pick its work up is left after schedule-to-start', async () => {
     await fleet.addHost('deaf', { capacity: 1, deaf: true });
     const handle = await fleet.start(runInput(runId, { limits: { lanes: 2 } }));
@@ -305,6 +330,22 @@ describe('preparing and cancelling', () => {
     expect(sealed.reduce((sum, part) => sum + part.endTile - part.firstTile, 0)).toBe(
       status.closed.tilesDone,
     );
+  });
+});
+
+describe('a disk that stays full', () => {
+  test('does not keep a cancelled run from ending', async () => {
+    await fleet.addHost('one');
+    work.executeMs = 150;
+    work.onSeal = () => {
+      throw failure('DISK_FULL');
+    };
+    const handle = await fleet.start(runInput(runId, { tuning: { sealPartsMax: 2 } }));
+    while (work.executed().length < 8) await new Promise((resolve) => setTimeout(resolve, 20));
+    const began = performance.now();
+    await handle.cancel();
+    await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    expect(performance.now() - began).toBeLessThan(12_000);
   });
 });
 
