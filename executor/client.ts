@@ -1,9 +1,9 @@
 // Owns one executor child process from the outside: start, chunks, crash, hang, cancel, stop.
 //
 // I1  A crash, a kill or a hang ends the child only; every job in flight gets an answer.
-// I2  A fault is blamed on a variant only when its job was alone in the child. With several jobs in
-//     flight each gets EXECUTOR_BYSTANDER (RESIDENCY_LOST: try again) and its variant becomes a
-//     suspect; suspects run alone until one of their chunks succeeds.
+// I2  A fault is blamed on a variant only when its job was alone in the child, and a SIGKILL only when
+//     it comes again. Otherwise each job gets EXECUTOR_BYSTANDER (RESIDENCY_LOST: try again) and its
+//     variant becomes a suspect; suspects run alone until one of their chunks succeeds.
 // I3  A job counts as hung when it is computing and its progress stands still for `stallMs`, or when
 //     it is loading or writing for `loadMs`: fixed times, never multiples of a prediction.
 import { fork, type ChildProcess } from 'node:child_process';
@@ -33,6 +33,8 @@ export interface ExecutorClientOptions extends ExecutorOptions {
 
 interface JobInFlight {
   readonly job: ChunkJob;
+  /** Whether its variant was a suspect, so that nothing else ran beside it. */
+  readonly alone: boolean;
   readonly onProgress: (progress: ChunkProgress) => void;
   readonly settle: (outcome: ChunkResult | ExecutorError) => void;
   progress: ChunkProgress;
@@ -101,7 +103,7 @@ export class ExecutorClient {
     onProgress({ stage: 'queued', tilesDone: 0, tilesTotal: job.endTile - job.firstTile });
     const leave = await this.#gate.enter(alone, signal);
     try {
-      const result = await this.#runInChild(job, onProgress, signal);
+      const result = await this.#runInChild(job, alone, onProgress, signal);
       this.#suspects.delete(job.variant);
       return result;
     } finally {
@@ -123,6 +125,7 @@ export class ExecutorClient {
 
   async #runInChild(
     job: ChunkJob,
+    alone: boolean,
     onProgress: (progress: ChunkProgress) => void,
     signal: AbortSignal,
   ): Promise<ChunkResult> {
@@ -133,6 +136,7 @@ export class ExecutorClient {
       const onAbort = (): void => this.#cancel(job.jobId);
       const entry: JobInFlight = {
         job,
+        alone,
         onProgress,
         progress: { stage: 'loading', tilesDone: 0, tilesTotal: job.endTile - job.firstTile },
         movedAt: performance.now(),
@@ -271,8 +275,10 @@ export class ExecutorClient {
     this.#watchdog = null;
     const ending = signal ?? `exit code ${String(code)}`;
     const lost = [...this.#jobs.values()];
-    const blameless = child.culprit !== null || this.#stopped || lost.length > 1;
-    if (child.culprit === null && !this.#stopped && lost.length > 1) {
+    // A SIGKILL may come from anybody; only the second one in a row speaks of memory.
+    const unclear = lost.length > 1 || (signal === 'SIGKILL' && lost.some(({ alone }) => !alone));
+    const blameless = child.culprit !== null || this.#stopped || unclear;
+    if (child.culprit === null && !this.#stopped && unclear) {
       for (const entry of lost) this.#suspects.add(entry.job.variant);
     }
     for (const entry of lost) entry.settle(this.#verdict(entry, child, ending, signal, blameless));
