@@ -12,7 +12,6 @@ import type { LeaseBook } from './leases.ts';
 
 /** One device of this host, as activities see it. */
 export interface DeviceSlot {
-  readonly deviceId: string;
   readonly deviceClass: string;
   readonly executor: ExecutorClient;
 }

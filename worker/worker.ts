@@ -228,7 +228,7 @@ async function createWorkers(
     activityWorker(
       QUEUES.device(host, 'cpu'),
       createDeviceActivities({
-        device: { deviceId: 'cpu', deviceClass: probe.deviceClass, executor },
+        device: { deviceClass: probe.deviceClass, executor },
         leases: leaseBook,
       }),
       leases.capacity * 2 + 2,
