@@ -24,6 +24,11 @@ export function createIoActivities(dependencies: IoDependencies): IoActivities {
     prepareRun: (request) => beating(() => prepareRun(dependencies, request)),
     sealSegment: (request) => beating(() => sealSegment(dependencies, request)),
     publishRun: (request) => beating(() => publishRun(dependencies, request)),
+    checkPins: async () => ({ problems: [] }),
+    selectParked: async () => ({ shards: [] }),
+    cancelRun: async ({ workflowId, runId }) => {
+      await dependencies.client.workflow.getHandle(workflowId, runId).cancel();
+    },
   };
 }
 

@@ -89,6 +89,7 @@ export async function publishRun(
     result: join(context.sinkPath, results[0]?.file ?? 'parts'),
     ...counts,
     parkedTiles: parked.length,
+    skippedTiles: 0,
   };
 }
 

@@ -61,8 +61,8 @@ export async function sealSegment(
     records,
     partials: encodePartials(merged),
   });
-  const throughEventId = await exportRecords(client, context.sinkPath, request);
-  return { segment, lost, throughEventId };
+  await exportRecords(client, context.sinkPath, request);
+  return { segment, lost };
 }
 
 function parkedRecord({ tile }: ParkedTile): TileRecord {
@@ -82,17 +82,15 @@ async function readIfIntact(
 }
 
 /** Writes the plan lines that closed since the last seal; the only writer of `records/`. */
-async function exportRecords(client: Client, sink: string, request: SealRequest): Promise<number> {
-  const { id: workflowId, runId, fromEventId } = request.workflow;
+async function exportRecords(client: Client, sink: string, request: SealRequest): Promise<void> {
+  const { id: workflowId, runId, fromEventId, throughEventId } = request.workflow;
   const lines: string[] = [];
-  let throughEventId = fromEventId;
   for await (const line of fetchLines(client, { workflowId, runId }, fromEventId)) {
+    if (line.eventId > throughEventId) break;
     lines.push(JSON.stringify(line));
-    throughEventId = line.eventId + 1;
   }
   const folder = join(sink, 'records');
   await mkdir(folder, { recursive: true });
   const name = `shard-${request.shard}-${String(request.sequence).padStart(5, '0')}.jsonl`;
   await writeFileDurable(join(folder, name), lines.length === 0 ? '' : `${lines.join('\n')}\n`);
-  return throughEventId;
 }

@@ -28,6 +28,7 @@ const BELOW_ACTIVITIES = [
   'telemetry',
   'telemetry/probes',
   'planner',
+  'operator',
   'spec',
   'native',
   'datasets',
@@ -42,13 +43,22 @@ const ROOMS: Readonly<Record<string, Room>> = {
   telemetry: { values: ['core'], pure: true },
   'telemetry/probes': { values: ['telemetry', 'core'] },
   planner: { values: ['registry', 'telemetry', 'core'], pure: true },
+  // What operators may ask of a run: workflows apply it, the audit reads it back from history.
+  operator: { values: ['core'], types: ['planner'], pure: true },
   spec: { values: ['registry', 'core'], types: ['planner'], pure: true },
   native: { values: ['registry', 'core'] },
   datasets: { values: ['native', 'registry', 'core'], types: ['spec'] },
   executor: { values: ['datasets', 'native', 'registry', 'core'] },
-  // Reads plan records out of workflow histories, for seal and the command line.
-  history: { values: ['core'], types: ['workflows'] },
-  workflows: { values: ['telemetry', 'core'], types: ['planner', 'registry', 'spec'], pure: true },
+  // Reads plan records and the audit out of workflow histories, exports and sealed files.
+  history: {
+    values: ['operator', 'planner', 'registry', 'datasets', 'core'],
+    types: ['workflows'],
+  },
+  workflows: {
+    values: ['operator', 'telemetry', 'core'],
+    types: ['planner', 'registry', 'spec'],
+    pure: true,
+  },
   activities: { values: BELOW_ACTIVITIES },
   server: { values: ['core'] },
   worker: { values: [...BELOW_ACTIVITIES, 'activities', 'server'] },

@@ -3,7 +3,8 @@
 //
 // Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3 KiB, execute order ≤ 512
 // B, execute answer ≤ 1 KiB, any payload ≤ 64 KiB.
-import type { PlanDecision, PlanRequest, WorkloadProfile } from '../planner/index.ts';
+import type { ParkedSelection, PinWish } from '../operator/index.ts';
+import type { Pin, PlanDecision, PlanRequest, WorkloadProfile } from '../planner/index.ts';
 import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import type { PipelineSpec } from '../spec/index.ts';
 
@@ -155,16 +156,22 @@ export interface SealRequest {
   readonly parts: readonly PartRef[];
   readonly parked: readonly ParkedTile[];
   readonly previous: SegmentRef | null;
-  /** The execution whose history holds the plan records, and the first event not yet exported. */
-  readonly workflow: { readonly id: string; readonly runId: string; readonly fromEventId: number };
+  /**
+   * The execution whose history holds the plan records, and the events between which they closed, both
+   * included: a seal that is tried again writes the same records.
+   */
+  readonly workflow: {
+    readonly id: string;
+    readonly runId: string;
+    readonly fromEventId: number;
+    readonly throughEventId: number;
+  };
 }
 
 export interface SealAnswer {
   readonly segment: SegmentRef;
   /** Ranges whose part is missing or corrupt; they go back to the free intervals. */
   readonly lost: readonly TileInterval[];
-  /** First event id that is not exported to records/ yet: the next seal starts there. */
-  readonly throughEventId: number;
 }
 
 export interface PublishRequest {
@@ -176,6 +183,12 @@ export interface PublishRequest {
   /** Head of each shard's segment chain; null where a shard sealed nothing. */
   readonly heads: readonly (SegmentRef | null)[];
   readonly tiles: number;
+  /** Parked tiles that an operator accepts to leave out, ascending, disjoint. */
+  readonly skipped: readonly TileInterval[];
+  /** 0 for the first publication; a retry of an ended run publishes anew under a higher number. */
+  readonly generation: number;
+  /** The run's own executions, whose histories hold the audit. */
+  readonly workflow: { readonly id: string; readonly runId: string };
 }
 
 export interface PublishAnswer {
@@ -188,7 +201,48 @@ export interface PublishAnswer {
   readonly hits: number;
   readonly outside: number;
   readonly invalid: number;
+  /** Tiles that are parked, of which so many were skipped; `partial` when some were not. */
   readonly parkedTiles: number;
+  readonly skippedTiles: number;
+}
+
+// ---- operators (queue tileloom.io) --------------------------------------------------------------
+
+/** Pins that somebody asks for, to be judged against registry and live hosts. */
+export interface CheckPinsRequest {
+  readonly pins: readonly PinWish[];
+  /** Pins in force beside them. */
+  readonly current: readonly Pin[];
+  readonly mode: 'auto' | 'cpu' | 'gpu';
+  readonly precision: 'auto' | 'fp32' | 'fp64';
+  /** Null before the run is prepared. */
+  readonly work: WorkTemplate | null;
+}
+
+export interface CheckPinsAnswer {
+  /** Empty: all may be set. The first problem is the one to show. */
+  readonly problems: readonly string[];
+}
+
+/** Parked tiles of sealed chains that a selection means. */
+export interface SelectParkedRequest {
+  readonly contextPath: string;
+  readonly contextDigest: string;
+  readonly shards: readonly { readonly shard: number; readonly head: SegmentRef }[];
+  readonly select: ParkedSelection;
+}
+
+export interface SelectParkedAnswer {
+  readonly shards: readonly {
+    readonly shard: number;
+    /** Ascending, disjoint; at most 1,000 in all. */
+    readonly tiles: readonly TileInterval[];
+  }[];
+}
+
+export interface CancelRunRequest {
+  readonly workflowId: string;
+  readonly runId: string;
 }
 
 // ---- the contract -------------------------------------------------------------------------------
@@ -197,6 +251,10 @@ export interface IoActivities {
   prepareRun(request: PrepareRequest): Promise<PreparedRun>;
   sealSegment(request: SealRequest): Promise<SealAnswer>;
   publishRun(request: PublishRequest): Promise<PublishAnswer>;
+  checkPins(request: CheckPinsRequest): Promise<CheckPinsAnswer>;
+  selectParked(request: SelectParkedRequest): Promise<SelectParkedAnswer>;
+  /** Asks the server to cancel the run itself, so that its history ends as cancelled. */
+  cancelRun(request: CancelRunRequest): Promise<void>;
 }
 
 export interface PoolActivities {

@@ -81,7 +81,7 @@ export async function runLane(shard: ShardState, lane: Lane, port: LanePort): Pr
   try {
     while (shard.stop === null && lane.index < shard.operator.limits.lanes) {
       if (!hasWork(shard) && !othersWork(shard)) break;
-      if (shard.operator.paused || !hasWork(shard)) await rest(shard, lane, port);
+      if (shard.operator.pause !== null || !hasWork(shard)) await rest(shard, lane, port);
       else if (lane.lease === null) await claim(shard, lane, port);
       else await workOneChunk(shard, lane, lane.lease, port);
     }
@@ -102,14 +102,14 @@ function othersWork(shard: ShardState): boolean {
 /** Waits for work of other lanes to come back, or for the operator, without holding a lease. */
 async function rest(shard: ShardState, lane: Lane, port: LanePort): Promise<void> {
   dropLease(lane, port);
-  const { epoch, paused } = shard.operator;
-  if (paused) show(lane, 'holding', { waiting: 'paused by the operator' });
+  const { epoch, pause } = shard.operator;
+  if (pause !== null) show(lane, 'holding', { waiting: 'paused by the operator' });
   else show(lane, 'idle');
   await condition(
     () =>
       shard.stop !== null ||
       shard.operator.epoch !== epoch ||
-      (!paused && (hasWork(shard) || !othersWork(shard))),
+      (pause === null && (hasWork(shard) || !othersWork(shard))),
   );
 }
 
@@ -194,7 +194,7 @@ async function planReservation(
       await follow(shard, lane, port, react(shard, lane, failure, null));
       return null;
     }
-    if (shard.stop !== null || shard.operator.paused) {
+    if (shard.stop !== null || shard.operator.pause !== null) {
       abandon(shard, lane);
       return null;
     }

@@ -1,5 +1,6 @@
 // Owns the run's public face on the wire: inputs and results of the workflows, queries and signals.
-import type { Exclusion, Pin, PlanSummary } from '../planner/index.ts';
+import type { OperatorState } from '../operator/index.ts';
+import type { Exclusion, PlanSummary } from '../planner/index.ts';
 import type { PipelineSpec } from '../spec/index.ts';
 import type { HistoryDigest } from '../telemetry/index.ts';
 import type {
@@ -10,22 +11,6 @@ import type {
   TileInterval,
 } from './activity-contract.ts';
 import type { Suspect } from './bisection.ts';
-
-/** Operator state of a run: what plans must obey, under one monotone epoch. */
-export interface OperatorState {
-  readonly epoch: number;
-  readonly paused: boolean;
-  readonly pins: readonly Pin[];
-  readonly limits: OperatorLimits;
-}
-
-export interface OperatorLimits {
-  readonly lanes: number;
-  readonly chunkSecondsTarget: number;
-  readonly memoryBytesMax: number;
-  readonly cadence: 'every-chunk' | number;
-  readonly failedTiles: number;
-}
 
 /** Knobs that change how a run is driven but never its answer; tests set them small. */
 export interface RunTuning {
@@ -61,6 +46,8 @@ export interface RunInput {
   readonly tuning: RunTuning;
   /** Carried through continue-as-new; null in the first execution. */
   readonly carried: RunCarried | null;
+  /** How often the run was retried after it had ended; absent: 0. Each publishes anew. */
+  readonly generation?: number;
 }
 
 export interface RunCarried {
@@ -72,6 +59,8 @@ export interface RunCarried {
   readonly history: HistoryDigest;
   /** Exclusions of all shards that ended. */
   readonly excluded: readonly Exclusion[];
+  /** Milliseconds the run was paused in all, a pause that lasts not counted. */
+  readonly pausedMs: number;
 }
 
 /** What is left of a shard that is done: many of them fit in one payload. */
@@ -79,9 +68,13 @@ export interface DoneShard {
   readonly shard: number;
   readonly state: 'done';
   readonly head: SegmentRef | null;
+  readonly segments: number;
+  readonly nextChunk: number;
   readonly tilesDone: number;
   readonly rowsDone: number;
   readonly parked: number;
+  readonly skipped: readonly TileInterval[];
+  readonly ordersThrough: number;
 }
 
 /** Everything a shard hands on when it continues as new, yields or ends. */
@@ -99,8 +92,14 @@ export interface ShardProgress {
   readonly nextChunk: number;
   readonly history: HistoryDigest;
   readonly excluded: readonly Exclusion[];
-  /** Tiles parked so far; the segments name them all. */
+  /** Tiles that are parked and not skipped; the segments name them all. */
   readonly parked: ParkedSummary;
+  /** Parked tiles that an operator accepts to leave out, ascending, disjoint. */
+  readonly skipped: readonly TileInterval[];
+  /** Orders about parked tiles up to this epoch are followed. */
+  readonly ordersThrough: number;
+  /** Chunks started under each pin that has a number of chunks, by pin id. */
+  readonly pinUses: Readonly<Record<string, number>>;
   readonly chunkRowsMax: number | null;
   readonly counts: ShardCounts;
   readonly state: 'pending' | 'open' | 'yielded' | 'done' | 'failed' | 'cancelled';
@@ -157,6 +156,8 @@ export interface TileCounts {
   readonly running: number;
   readonly done: number;
   readonly parked: number;
+  /** Parked tiles that an operator accepts to leave out. */
+  readonly skipped: number;
 }
 
 /** Answer of the run's `status` query, O(1). */
@@ -166,6 +167,9 @@ export interface RunStatus {
   readonly name: string;
   readonly phase: RunPhase;
   readonly epoch: number;
+  readonly operator: OperatorState;
+  /** Milliseconds the run was paused in all, a pause that lasts not counted. */
+  readonly pausedMs: number;
   readonly startedAt: number;
   /** Milliseconds since the Unix epoch; null while the run is open. */
   readonly finishedAt: number | null;
@@ -178,6 +182,7 @@ export interface RunStatus {
     readonly tilesDone: number;
     readonly rowsDone: number;
     readonly parked: number;
+    readonly skipped: number;
   };
   readonly sink: string;
   readonly published: PublishAnswer | null;
@@ -204,10 +209,13 @@ export interface ShardStatus {
   readonly schema: 'tileloom.shard-status/1';
   readonly shard: number;
   readonly range: TileInterval;
+  /** Epoch of the operator state that the shard obeys: it has acknowledged every epoch up to it. */
   readonly epoch: number;
   readonly counts: ShardCounts;
   readonly tilesRunning: number;
   readonly parked: number;
+  readonly skipped: number;
+  readonly pinUses: Readonly<Record<string, number>>;
   readonly lanes: readonly LaneStatus[];
   readonly head: SegmentRef | null;
 }
@@ -244,7 +252,14 @@ export const RUN_WORKFLOW = 'runWorkflow';
 export const SHARD_WORKFLOW = 'shardWorkflow';
 export const STATUS_QUERY = 'status';
 export const SHARD_STATUS_QUERY = 'shardStatus';
+/** From the run to its shards: the whole operator state. */
 export const OPERATOR_SIGNAL = 'operatorState';
+/** An operator's request: argument OperatorRequest, answer OperatorAnswer. */
+export const OPERATE_UPDATE = 'operate';
+/** The same request as a signal, for the verbs that must not wait for a worker: pause and resume. */
+export const OPERATE_SIGNAL = 'operateLater';
+/** The input from which a closed run can be started again; null before it is prepared. */
+export const LEDGER_QUERY = 'ledger';
 export const YIELD_SIGNAL = 'yield';
 /** From a shard to its run: a tile was parked. */
 export const PARKED_SIGNAL = 'parked';
@@ -255,10 +270,12 @@ export interface ParkedNotice {
   readonly parked: ParkedSummary;
 }
 
-/** Search attributes (Keyword) of a run. */
+/** Search attributes of a run: Keywords, and the number of parked tiles (Int). */
 export const SEARCH_ATTRIBUTES = {
   pipeline: 'TileloomPipeline',
   phase: 'TileloomPhase',
+  pausedBy: 'TileloomPausedBy',
+  parked: 'TileloomParked',
 } as const;
 
 export const runWorkflowId = (runId: string): string => `tileloom/${runId}`;

@@ -1,5 +1,6 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
+import type { OperatorState } from '../operator/index.ts';
 import type {
   Pin,
   Plan,
@@ -19,7 +20,7 @@ import {
   type TileInterval,
 } from './activity-contract.ts';
 import { addExclusions } from './exclusions.ts';
-import type { OperatorState, ShardInput } from './messages.ts';
+import type { ShardInput } from './messages.ts';
 import type { Lane, Reservation, ShardState } from './shard-state.ts';
 
 /**

@@ -1,12 +1,13 @@
 // Owns the run's state, its status answer and what it carries through continue-as-new.
+import type { OperatorState } from '../operator/index.ts';
 import type { Exclusion } from '../planner/index.ts';
 import { emptyHistory, type HistoryDigest } from '../telemetry/index.ts';
 import type { PreparedRun, PublishAnswer, TileInterval } from './activity-contract.ts';
 import { addExclusions } from './exclusions.ts';
+import { countTiles } from './intervals.ts';
 import {
   shardWorkflowId,
   type DoneShard,
-  type OperatorState,
   type ParkedSummary,
   type RunCarried,
   type RunFailure,
@@ -29,6 +30,7 @@ export interface RunState {
   history: HistoryDigest;
   excluded: readonly Exclusion[];
   readonly startedAt: number;
+  pausedMs: number;
   finishedAt: number | null;
   published: PublishAnswer | null;
   failure: RunFailure | null;
@@ -48,6 +50,7 @@ export function openRun(input: RunInput, now: number): RunState {
     history: carried?.history ?? emptyHistory(),
     excluded: carried?.excluded ?? [],
     startedAt: carried?.startedAt ?? now,
+    pausedMs: carried?.pausedMs ?? 0,
     finishedAt: null,
     published: null,
     failure: null,
@@ -57,16 +60,20 @@ export function openRun(input: RunInput, now: number): RunState {
 
 /** What the next execution of the run starts from; no shard may be open. */
 export function carriedOf(run: RunState, prepared: PreparedRun): RunCarried {
-  const { startedAt, history, excluded } = run;
+  const { startedAt, history, excluded, pausedMs } = run;
   const shards = run.shards
     .filter(({ state }) => state !== 'pending')
     .map((progress) => (progress.state === 'done' ? doneShard(progress) : progress));
-  return { prepared, shards, startedAt, history, excluded };
+  return { prepared, shards, startedAt, history, excluded, pausedMs };
 }
 
-function doneShard({ shard, head, counts, parked }: ShardProgress): DoneShard {
+function doneShard(progress: ShardProgress): DoneShard {
+  const { shard, head, segments, nextChunk, counts, parked, skipped, ordersThrough } = progress;
   const { tilesDone, rowsDone } = counts;
-  return { shard, state: 'done', head, tilesDone, rowsDone, parked: parked.count };
+  return {
+    ...{ shard, state: 'done', head, segments, nextChunk, tilesDone, rowsDone },
+    ...{ parked: parked.count, skipped, ordersThrough },
+  };
 }
 
 function shardsOf({ prepared, shards }: RunCarried): readonly ShardProgress[] {
@@ -75,10 +82,11 @@ function shardsOf({ prepared, shards }: RunCarried): readonly ShardProgress[] {
     const one = begun.get(shard);
     if (one === undefined) return pendingShard(shard, range);
     if ('range' in one) return one;
-    const { state, head, tilesDone, rowsDone } = one;
+    const { state, head, segments, nextChunk, skipped, ordersThrough, tilesDone, rowsDone } = one;
     const parked = { count: one.parked, first: null };
     const counts = { ...NO_COUNTS, tilesDone, rowsDone };
-    return { ...pendingShard(shard, range), state, head, free: [], parked, counts };
+    const kept = { state, head, segments, nextChunk, skipped, ordersThrough, parked, counts };
+    return { ...pendingShard(shard, range), ...kept, free: [] };
   });
 }
 
@@ -109,6 +117,9 @@ export function pendingShard(shard: number, range: TileInterval): ShardProgress 
     history: emptyHistory(),
     excluded: [],
     parked: { count: 0, first: null },
+    skipped: [],
+    ordersThrough: 0,
+    pinUses: {},
     chunkRowsMax: null,
     counts: NO_COUNTS,
     state: 'pending',
@@ -149,6 +160,8 @@ export function runStatus(run: RunState): RunStatus {
     name: input.spec.name,
     phase: run.phase,
     epoch: run.operator.epoch,
+    operator: run.operator,
+    pausedMs: run.pausedMs,
     startedAt: run.startedAt,
     finishedAt: run.finishedAt,
     tiles: run.prepared?.tiles ?? 0,
@@ -161,6 +174,7 @@ export function runStatus(run: RunState): RunStatus {
       tilesDone: sum(({ counts }) => counts.tilesDone),
       rowsDone: sum(({ counts }) => counts.rowsDone),
       parked: sum(({ parked }) => parked.count),
+      skipped: sum(({ skipped }) => countTiles(skipped)),
     },
     sink: input.spec.sink.path,
     published: run.published,

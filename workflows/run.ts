@@ -11,7 +11,9 @@ import {
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow';
+import type { OperatorState } from '../operator/index.ts';
 import type { PreparedRun } from './activity-contract.ts';
 import { runDetails } from './describe.ts';
 import { failureOf, runFailed } from './errors.ts';
@@ -20,7 +22,6 @@ import {
   PARKED_SIGNAL,
   SEARCH_ATTRIBUTES,
   STATUS_QUERY,
-  type OperatorState,
   type ParkedNotice,
   type RunFailureCode,
   type RunInput,
@@ -110,6 +111,9 @@ async function publish(run: RunState, prepared: PreparedRun): Promise<RunResult>
       specDigest,
       heads: run.shards.map(({ head }) => head),
       tiles: prepared.tiles,
+      skipped: run.shards.flatMap(({ skipped }) => skipped),
+      generation: run.input.generation ?? 0,
+      workflow: { id: workflowInfo().workflowId, runId: workflowInfo().runId },
     }),
   );
   run.published = published;

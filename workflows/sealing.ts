@@ -47,7 +47,7 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
     shard.plansUnsealed -= plans;
     shard.head = answer.segment;
     shard.segments += 1;
-    shard.exportFrom = answer.throughEventId;
+    shard.exportFrom = request.workflow.throughEventId + 1;
     loseParts(shard, parts, answer.lost);
     lossesInRow = answer.lost.length === 0 ? 0 : lossesInRow + 1;
     if (lossesInRow >= LOSSES_MAX) {
@@ -106,6 +106,7 @@ function requestOf(
       id: info.workflowId,
       runId: info.runId,
       fromEventId: shard.exportFrom,
+      throughEventId: info.historyLength,
     },
   };
 }

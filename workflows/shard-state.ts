@@ -3,6 +3,7 @@
 // I1 each tile of the range is in exactly one place: free, a suspect, a lane's reservation, an
 //    unsealed part, a sealed segment, or parked
 // I2 a part counts from the moment its answer is in history; a lost one gives its tiles back
+import type { OperatorState } from '../operator/index.ts';
 import type { Exclusion, Plan, PlanSummary } from '../planner/index.ts';
 import type { HistoryDigest } from '../telemetry/index.ts';
 import type {
@@ -18,7 +19,6 @@ import { reserveAtFront } from './fronts.ts';
 import { giveBackTiles } from './intervals.ts';
 import type {
   LaneStatus,
-  OperatorState,
   ParkedSummary,
   RunFailure,
   ShardCounts,
@@ -77,6 +77,9 @@ export interface ShardState {
   /** All tiles parked so far, and those that no segment names yet. */
   parked: ParkedSummary;
   parkedUnsealed: readonly ParkedTile[];
+  skipped: readonly TileInterval[];
+  ordersThrough: number;
+  pinUses: Readonly<Record<string, number>>;
   chunkRowsMax: number | null;
   previous: PlanSummary | null;
   counts: ShardCounts;
@@ -105,6 +108,9 @@ export function openShard(input: ShardInput): ShardState {
     excluded: progress.excluded,
     parked: progress.parked,
     parkedUnsealed: [],
+    skipped: progress.skipped,
+    ordersThrough: progress.ordersThrough,
+    pinUses: progress.pinUses,
     chunkRowsMax: progress.chunkRowsMax,
     previous: progress.previous,
     counts: progress.counts,
@@ -133,6 +139,9 @@ export function progressOf(shard: ShardState, state: ShardProgress['state']): Sh
     history: shard.history,
     excluded: shard.excluded,
     parked: shard.parked,
+    skipped: shard.skipped,
+    ordersThrough: shard.ordersThrough,
+    pinUses: shard.pinUses,
     chunkRowsMax: shard.chunkRowsMax,
     counts: shard.counts,
     state,

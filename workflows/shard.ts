@@ -12,6 +12,7 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { OperatorState } from '../operator/index.ts';
 import { releaseLease } from './calls.ts';
 import { shardDetails } from './describe.ts';
 import { countTiles } from './intervals.ts';
@@ -21,7 +22,6 @@ import {
   PARKED_SIGNAL,
   SHARD_STATUS_QUERY,
   YIELD_SIGNAL,
-  type OperatorState,
   type ParkedNotice,
   type RunFailure,
   type ShardInput,
@@ -151,7 +151,7 @@ function createControl(shard: ShardState): Control {
     if (operator.epoch <= shard.operator.epoch) return;
     const before = claimQueue(shard.input, shard.operator);
     shard.operator = operator;
-    if (operator.paused || claimQueue(shard.input, operator) !== before) interrupt();
+    if (operator.pause !== null || claimQueue(shard.input, operator) !== before) interrupt();
   });
   return { stop, fail, port, sealer, releases };
 }
@@ -197,6 +197,8 @@ function shardStatus(shard: ShardState): ShardStatus {
     counts: shard.counts,
     tilesRunning: countTiles(held),
     parked: shard.parked.count,
+    skipped: countTiles(shard.skipped),
+    pinUses: shard.pinUses,
     lanes: [...shard.lanes.values()].map(({ status }) => status),
     head: shard.head,
   };

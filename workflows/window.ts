@@ -8,6 +8,7 @@ import {
   workflowInfo,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
+import type { OperatorState } from '../operator/index.ts';
 import type { PreparedRun } from './activity-contract.ts';
 import { failureOf } from './errors.ts';
 import {
@@ -16,7 +17,6 @@ import {
   WORKFLOW_TASK_TIMEOUT_MS,
   YIELD_SIGNAL,
   shardWorkflowId,
-  type OperatorState,
   type RunFailure,
   type RunFailureCode,
   type ShardInput,

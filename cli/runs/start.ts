@@ -6,6 +6,7 @@ import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { openDataset, readClaim, requireSameCrs } from '../../datasets/index.ts';
+import { initialOperator } from '../../operator/index.ts';
 import { policyById } from '../../planner/index.ts';
 import { specDigest, type PipelineSpec, type SpecPin } from '../../spec/index.ts';
 import { QUEUES } from '../../workflows/activity-contract.ts';
@@ -182,18 +183,13 @@ export async function submitRun(
     runId,
     spec,
     specDigest: digest,
-    operator: {
-      epoch: 0,
-      paused: false,
-      pins: operatorPins(spec.plan.pins, authorName()),
-      limits: {
-        lanes: spec.limits.lanes,
-        chunkSecondsTarget: spec.plan.chunkSecondsTarget,
-        memoryBytesMax: spec.limits.memoryBytesMax,
-        cadence: spec.plan.cadence,
-        failedTiles: spec.limits.failedTiles,
-      },
-    },
+    operator: initialOperator(operatorPins(spec.plan.pins, authorName()), {
+      lanes: spec.limits.lanes,
+      chunkSecondsTarget: spec.plan.chunkSecondsTarget,
+      memoryBytesMax: spec.limits.memoryBytesMax,
+      cadence: spec.plan.cadence,
+      failedTiles: spec.limits.failedTiles,
+    }),
     tuning: { ...DEFAULT_TUNING, searchAttributes: settings.searchAttributes },
     carried: null,
   };

@@ -175,9 +175,10 @@ export function combine(
     shards.reduce((total, shard) => total + value(shard), 0);
   const done = status.closed.tilesDone + sum((shard) => shard.counts.tilesDone);
   const parked = status.closed.parked + sum((shard) => shard.parked);
+  const skipped = status.closed.skipped + sum((shard) => shard.skipped);
   const running = Math.min(
     sum((shard) => shard.tilesRunning),
-    status.tiles - done - parked,
+    status.tiles - done - parked - skipped,
   );
   const rows = status.closed.rowsDone + sum((shard) => shard.counts.rowsDone);
   const endedAt = status.finishedAt ?? nowMs;
@@ -198,10 +199,11 @@ export function combine(
     open,
     counts: {
       total: status.tiles,
-      pending: status.tiles - done - parked - running,
+      pending: status.tiles - done - parked - skipped - running,
       running,
       done,
       parked,
+      skipped,
     },
     rows,
     rowsTotal: status.rows,
@@ -270,7 +272,8 @@ function publishedFacts(base: Facts, phase: RunPhase, published: PublishAnswer):
       pending: 0,
       running: 0,
       done,
-      parked: published.parkedTiles,
+      parked: published.parkedTiles - published.skippedTiles,
+      skipped: published.skippedTiles,
     },
     rows: published.rows,
     rowsTotal: published.rows,
@@ -316,6 +319,7 @@ async function forgottenFacts(runId: string, local: LocalRun | null): Promise<Fa
       running: 0,
       done: marker.tiles - marker.parkedTiles,
       parked: marker.parkedTiles,
+      skipped: 0,
     },
     rows: marker.rows,
     rowsTotal: marker.rows,

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { initialOperator } from '../../operator/index.ts';
 import { formatBytes, formatDuration, formatShort, formatTable } from '../../cli/format.ts';
 import { interruptible } from '../../cli/io.ts';
 import { RateMeter, createProgress } from '../../cli/progress.ts';
@@ -19,12 +20,17 @@ const STATUS: RunStatus = {
   name: 'n',
   phase: 'running',
   epoch: 0,
+  operator: initialOperator([], {
+    ...{ lanes: 2, chunkSecondsTarget: 2, memoryBytesMax: 2 ** 30 },
+    ...{ cadence: 'every-chunk', failedTiles: 0 },
+  }),
+  pausedMs: 0,
   startedAt: 0,
   finishedAt: null,
   tiles: 100,
   rows: 1000,
   openShards: [{ shard: 0, workflowId: 's0' }],
-  closed: { tilesDone: 10, rowsDone: 100, parked: 1 },
+  closed: { tilesDone: 10, rowsDone: 100, parked: 1, skipped: 0 },
   sink: '/out',
   published: null,
   error: null,
@@ -42,6 +48,8 @@ const SHARD: ShardStatus = {
   },
   tilesRunning: 7,
   parked: 2,
+  skipped: 0,
+  pinUses: {},
   lanes: [],
   head: null,
 };
@@ -49,7 +57,14 @@ const SHARD: ShardStatus = {
 describe('combine', () => {
   test('adds closed and open shards up', () => {
     const facts = combine(STATUS, [SHARD], 10_000);
-    expect(facts.counts).toEqual({ total: 100, pending: 60, running: 7, done: 30, parked: 3 });
+    expect(facts.counts).toEqual({
+      total: 100,
+      pending: 60,
+      running: 7,
+      done: 30,
+      parked: 3,
+      skipped: 0,
+    });
     expect(facts).toMatchObject({ rows: 300, rowsPerSecond: 30, waiting: null });
     expect(facts.etaSeconds).toBeCloseTo(700 / 30);
   });
@@ -68,7 +83,7 @@ describe('combine', () => {
         const status = {
           ...STATUS,
           tiles: settled + 50,
-          closed: { tilesDone: closed, rowsDone: 0, parked: 0 },
+          closed: { tilesDone: closed, rowsDone: 0, parked: 0, skipped: 0 },
         };
         const { counts } = combine(status, answers, 1);
         expect(counts).not.toBeNull();

@@ -1,9 +1,10 @@
 // A shard's state without a server, and lanes that are driven by hand: each step is one plan and one
 // execute of one lane, judged by the real state, reactions and bisection.
+import type { OperatorState } from '../../operator/index.ts';
 import type { HostLease, PreparedRun } from '../../workflows/activity-contract.ts';
 import type { Failure } from '../../workflows/failures.ts';
 import { createLane } from '../../workflows/lane.ts';
-import type { OperatorState, ShardInput } from '../../workflows/messages.ts';
+import type { ShardInput } from '../../workflows/messages.ts';
 import { planCall } from '../../workflows/planning.ts';
 import { react, reactToRefusal, type Reaction } from '../../workflows/reactions.ts';
 import { pendingShard } from '../../workflows/run-state.ts';

@@ -147,7 +147,7 @@ export function runInput(
     specDigest: 'ab'.repeat(32),
     operator: {
       epoch: 1,
-      paused: false,
+      ...{ pause: null, parkedOrders: [], cancel: null, recent: [] },
       pins: [],
       limits: {
         lanes: 2,

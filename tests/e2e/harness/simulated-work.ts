@@ -190,7 +190,6 @@ export class SimulatedWork {
     return {
       segment: ref,
       lost: lost.map(({ firstTile, endTile }) => ({ firstTile, endTile })),
-      throughEventId: request.workflow.fromEventId,
     };
   }
 
@@ -213,6 +212,7 @@ export class SimulatedWork {
       outside: 0,
       invalid: 0,
       parkedTiles: parked.length,
+      skippedTiles: 0,
     };
   }
 

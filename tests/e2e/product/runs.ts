@@ -111,7 +111,7 @@ function inputOf(setting: RunSetting): RunInput {
     specDigest: digestOf(spec),
     operator: {
       epoch: 0,
-      paused: false,
+      ...{ pause: null, parkedOrders: [], cancel: null, recent: [] },
       pins: [
         ...(setting.variant === undefined ? [] : [pin('variant', setting.variant)]),
         ...(setting.chunkRows === undefined ? [] : [pin('chunkRows', setting.chunkRows)]),

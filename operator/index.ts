@@ -1,0 +1,22 @@
+export { initialOperator } from './initial.ts';
+export type {
+  AuditEntry,
+  AuditedState,
+  CancelOrder,
+  OperatorAnswer,
+  OperatorCommand,
+  OperatorFacts,
+  OperatorLimits,
+  OperatorRequest,
+  OperatorState,
+  OperatorVerb,
+  Origin,
+  ParkedOrder,
+  ParkedSelection,
+  Pause,
+  PauseMode,
+  PinWish,
+  Refusal,
+  RefusalCode,
+  TileRange,
+} from './types.ts';
