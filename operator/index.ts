@@ -1,4 +1,11 @@
+export { applyRequest, knownRequest, type Applied } from './apply.ts';
+export { escapeControl } from './escape-control.ts';
+export { expire, nextExpiryMs, type Expired } from './expiry.ts';
 export { initialOperator } from './initial.ts';
+export { ORDERS_MAX, PINS_MAX, REASON_CHARACTERS_MAX, TTL_MS_MAX } from './limits.ts';
+export { pauseSentence } from './pause.ts';
+export { refusalOf } from './refusal.ts';
+export { reopen } from './reopen.ts';
 export type {
   AuditEntry,
   AuditedState,
