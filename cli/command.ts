@@ -40,8 +40,12 @@ export interface LeafDefinition {
   ) => Promise<number | undefined> | number | undefined;
 }
 
-/** Adds a group (a noun) to a program. */
+/** Adds a group (a noun) to a program, or finds it there when another file added it before. */
 export function addGroup(program: Command, name: string, summary: string): Command {
+  const known = program.commands.find((command) => command.name() === name);
+  if (known !== undefined) {
+    return known;
+  }
   return program.command(name).description(summary).helpCommand(false);
 }
 

@@ -14,7 +14,8 @@ import { renderError } from './render-error.ts';
 export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
   const exit = { code: 0 };
   try {
-    await createProgram({ io, exit }).parseAsync([...argv], { from: 'user' });
+    const program = await createProgram({ io, exit }, argv);
+    await program.parseAsync([...argv], { from: 'user' });
     return exit.code;
   } catch (thrown) {
     if (isHelp(thrown)) {
@@ -22,7 +23,8 @@ export async function main(argv: readonly string[], io: CommandIo): Promise<numb
     }
     const error = explainSystemError(thrown);
     const verbose = argv.includes('--verbose');
-    io.stderr(`${renderError(error, { format: askedFormat(argv), verbose })}\n`);
+    const rendered = await renderError(error, { format: askedFormat(argv), verbose });
+    io.stderr(`${rendered}\n`);
     return exitCodeOf(error);
   }
 }

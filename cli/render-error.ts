@@ -2,7 +2,7 @@
 // JSON object; a stack trace only with --verbose.
 import { CommanderError } from 'commander';
 import { isEngineError } from '../core/index.ts';
-import { SpecError, renderSpecProblems } from '../spec/index.ts';
+import type { SpecError } from '../spec/index.ts';
 import type { OutputFormat } from './output.ts';
 
 export interface RenderOptions {
@@ -11,8 +11,8 @@ export interface RenderOptions {
 }
 
 /** Renders an error for stderr, without a final line break. */
-export function renderError(error: unknown, options: RenderOptions): string {
-  const body = options.format === 'text' ? printable(renderText(error)) : renderJson(error);
+export async function renderError(error: unknown, options: RenderOptions): Promise<string> {
+  const body = options.format === 'text' ? printable(await renderText(error)) : renderJson(error);
   return options.verbose && error instanceof Error ? `${body}\n${traceOf(error)}` : body;
 }
 
@@ -24,8 +24,14 @@ function printable(text: string): string {
   return text.replace(CONTROL, '\ufffd');
 }
 
-function renderText(error: unknown): string {
-  if (error instanceof SpecError) {
+/** By name: loading the room of specs takes longer than most commands do. */
+function isSpecError(error: unknown): error is SpecError {
+  return isEngineError(error) && error.name === 'SpecError';
+}
+
+async function renderText(error: unknown): Promise<string> {
+  if (isSpecError(error)) {
+    const { renderSpecProblems } = await import('../spec/index.ts');
     const count = error.problems.length;
     const total = `${error.code}: ${String(count)} problem${count === 1 ? '' : 's'} in the spec`;
     return `${renderSpecProblems(error.problems)}\n\n${total}`;
@@ -41,7 +47,7 @@ function renderText(error: unknown): string {
 
 function renderJson(error: unknown): string {
   const base = { schema: 'tileloom.cli.error/1' };
-  if (error instanceof SpecError) {
+  if (isSpecError(error)) {
     return JSON.stringify({
       ...base,
       code: error.code,

@@ -41,7 +41,7 @@ const withoutComments = (source: string): string =>
 /** Parses a line without running it; the path of the command it would run. */
 async function parsed(line: string): Promise<string> {
   let found = '';
-  const program = createProgram({
+  const program = await createProgram({
     io: recordingIo().io,
     exit: { code: 0 },
     onAction: (path) => {
@@ -59,7 +59,7 @@ function commandLines(text: string): string[] {
     .filter((line) => line !== 'tileloom' && !line.includes('…'));
 }
 
-const program = createProgram({ io: recordingIo().io, exit: { code: 0 } });
+const program = await createProgram({ io: recordingIo().io, exit: { code: 0 } });
 const leaves = leavesOf(program);
 
 describe('docs/cli.md', () => {
