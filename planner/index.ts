@@ -2,7 +2,7 @@ export { crossoverUnits } from './crossover.ts';
 export { PlannerError, type PlannerErrorCode } from './errors.ts';
 export { PIN_ASPECTS, resolvePins } from './pins.ts';
 export { completeRequest } from './request.ts';
-export { plan, planIdOf } from './plan.ts';
+export { plan, planIdOf, plannedRows, type TextDigest } from './plan.ts';
 export { DEFAULT_POLICY_ID, POLICIES, policyById, policyFrom } from './policies.ts';
 export type { Policy, PolicyData } from './policy.ts';
 export { choosePrecision, needsCentering } from './precision.ts';

@@ -63,14 +63,14 @@ function batchRowsWithin(
   tileRows: number,
 ): number {
   let batchRows = Math.max(policy.batchRows, tileRows);
-  while (batchRows > tileRows && windowBytes({ ...model, batchRows }) > model.budgetBytes) {
+  while (batchRows > tileRows && windowBytes(model, batchRows) > model.budgetBytes) {
     batchRows = Math.max(tileRows, Math.floor(batchRows / 2));
   }
   return batchRows;
 }
 
-function windowBytes(model: MemoryModel): number {
-  const { baseBytes, batches, batchRows, bytesPerBatch, bytesPerRow } = model;
+function windowBytes(model: Omit<MemoryModel, 'batchRows'>, batchRows: number): number {
+  const { baseBytes, batches, bytesPerBatch, bytesPerRow } = model;
   return baseBytes + batches * (bytesPerBatch + batchRows * bytesPerRow);
 }
 
@@ -90,13 +90,13 @@ export function peakBytes(model: MemoryModel, rows: number): number {
 /** Least budget with which a tile of so many rows can be computed. */
 export function leastBudget(model: MemoryModel, tileRows: number): number {
   const isStreamed = Number.isFinite(model.batchRows);
-  return isStreamed ? Math.ceil(windowBytes(model)) : neededBytes(model, tileRows);
+  return isStreamed ? Math.ceil(windowBytes(model, model.batchRows)) : neededBytes(model, tileRows);
 }
 
 /** Most rows that fit the budget: −1 if not even an empty chunk does, Infinity if any does. */
 export function rowsWithin(model: MemoryModel): number {
   if (Number.isFinite(model.batchRows)) {
-    return windowBytes(model) <= model.budgetBytes ? Infinity : -1;
+    return windowBytes(model, model.batchRows) <= model.budgetBytes ? Infinity : -1;
   }
   const room = Math.floor(model.budgetBytes) - neededBytes(model, 0);
   if (room < 0) {

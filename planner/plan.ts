@@ -26,15 +26,24 @@ const TERMS_MAX = 2;
 /** With a snapshot of three devices the plan activity's answer stays below 3 KiB. */
 const DECISION_BYTES_MAX = 1_440;
 
+/** SHA-256 of a text (UTF-8), as 64 lower-case hex digits. */
+export type TextDigest = (text: string) => string;
+
 /**
  * Plans one chunk.
  *
  * @param input must name exactly the given policy and registry by digest
+ * @param digest replays hand in the platform's own SHA-256, which is ten times as fast
  * @throws {PlannerError} `PLAN_POLICY_MISMATCH`, `PLAN_REGISTRY_MISMATCH`, or `PLAN_INPUT_INVALID`
  *   for numbers that cannot be
  * @throws {RegistryError} `REGISTRY_OPERATION_UNKNOWN`
  */
-export function plan(input: PlanInput, policy: Policy, registry: Registry): PlanDecision {
+export function plan(
+  input: PlanInput,
+  policy: Policy,
+  registry: Registry,
+  digest: TextDigest = sha256Hex,
+): PlanDecision {
   checkInput(input, policy, registry);
   const elsewhere = refuseForeignHost(input);
   if (elsewhere !== null) {
@@ -47,26 +56,39 @@ export function plan(input: PlanInput, policy: Policy, registry: Registry): Plan
   }
   const tooLarge = refuseLargeChunk(context);
   return tooLarge === null
-    ? toPlan(input, policy, attempt, attempt.chosen)
+    ? toPlan(input, policy, attempt, attempt.chosen, digest)
     : bounded(tooLarge).decision;
 }
 
 /** SHA-256 of the canonical JSON of input and decision. */
 export function planIdOf(input: PlanInput, decision: Omit<Plan, 'planId'>): string {
-  return planIdFrom(canonicalJson(decision), input);
+  return planIdFrom(canonicalJson(decision), input, sha256Hex);
 }
 
 /** The same from the decision's canonical JSON: its key comes before the input's. */
-function planIdFrom(decision: string, input: PlanInput): string {
-  return sha256Hex(`{"decision":${decision},"input":${canonicalJson(input)}}`);
+function planIdFrom(decision: string, input: PlanInput, digest: TextDigest): string {
+  return digest(`{"decision":${decision},"input":${canonicalJson(input)}}`);
 }
 
-function toPlan(given: PlanInput, policy: Policy, attempt: Attempt, chosen: Admitted): Plan {
+/** Rows that a prediction for so many tiles of the reservation is about. */
+export function plannedRows(
+  { work, where }: Pick<PlanInput, 'work' | 'where'>,
+  tiles: number,
+): number {
+  return Math.min(work.rows, tiles * Math.ceil(work.rows / where.reservedTiles));
+}
+
+function toPlan(
+  given: PlanInput,
+  policy: Policy,
+  attempt: Attempt,
+  chosen: Admitted,
+  digest: TextDigest,
+): Plan {
   const { input } = attempt;
-  const { work, where } = input;
+  const { work } = input;
   const size = sizeChunk(policy.data, input, chosen, attempt.pins.chunkRows);
-  const meanTileRows = Math.ceil(work.rows / where.reservedTiles);
-  const rows = Math.min(work.rows, size.tiles * meanTileRows);
+  const rows = plannedRows(input, size.tiles);
   const reasons = [...attempt.reasons, ...size.reasons];
   if (chosen.device.kind === 'gpu' && work.streaming && work.chunkIndex === 0) {
     reasons.push(reason('REPLAN_AFTER_PROBE'));
@@ -89,7 +111,7 @@ function toPlan(given: PlanInput, policy: Policy, attempt: Attempt, chosen: Admi
       peakBytes: peakBytes(chosen.memory, rows),
     },
   });
-  return { ...decision, planId: planIdFrom(text, given) };
+  return { ...decision, planId: planIdFrom(text, given, digest) };
 }
 
 interface Bounded<T> {
@@ -101,44 +123,82 @@ interface Bounded<T> {
 /** Keeps a decision within its bytes: terms of the best only, then fewer rejected candidates. */
 function bounded<T extends Omit<Plan, 'planId'> | PlanRefusal>(whole: T): Bounded<T> {
   const least = Math.min(CANDIDATES_MIN, whole.candidates.length);
+  const write = decisionWriter(whole);
   let shown = Math.min(CANDIDATES_MAX, whole.candidates.length);
   let terms = TERMS_MAX;
   for (;;) {
-    const decision = compact(whole, shown, terms);
-    const text = canonicalJson(decision);
+    const kept = keptCandidates(whole.candidates, shown, terms);
+    const text = write(kept);
     if (text.length <= DECISION_BYTES_MAX || (terms === 0 && shown <= least)) {
-      return { decision, text };
+      const { candidates } = kept;
+      return {
+        decision: { ...whole, reasons: withOmission(whole.reasons, kept), candidates },
+        text,
+      };
     }
     if (terms > 0) terms -= 1;
     else shown -= 1;
   }
 }
 
+interface Kept {
+  readonly candidates: readonly Candidate[];
+  readonly omitted: number;
+}
+
 /** Keeps the best and the first rejected candidates, and the terms of the best. */
-function compact<T extends Omit<Plan, 'planId'> | PlanRefusal>(
-  decision: T,
+function keptCandidates(
+  candidates: readonly Candidate[],
   candidatesMax: number,
   termsMax: number,
-): T {
-  const { candidates } = decision;
+): Kept {
   const ranked = candidates
     .filter((candidate) => candidate.score !== null)
     .toSorted((a, b) => (b.score ?? 0) - (a.score ?? 0));
   const detailed = new Set<Candidate>(ranked.slice(0, termsMax));
   const rejected = candidates.filter((candidate) => candidate.score === null);
   const kept = new Set([...ranked, ...rejected].slice(0, candidatesMax));
-  const omitted = candidates.length - kept.size;
-  const reasons: readonly Reason[] =
-    omitted === 0
-      ? decision.reasons
-      : [...decision.reasons, reason('CANDIDATES_OMITTED', { count: omitted })];
   const shown = candidates
     .filter((candidate) => kept.has(candidate))
     .map((candidate) => (detailed.has(candidate) ? candidate : withoutTerms(candidate)));
-  return { ...decision, reasons, candidates: shown };
+  return { candidates: shown, omitted: candidates.length - kept.size };
+}
+
+function withOmission(reasons: readonly Reason[], { omitted }: Kept): readonly Reason[] {
+  return omitted === 0 ? reasons : [...reasons, reason('CANDIDATES_OMITTED', { count: omitted })];
+}
+
+/** Writes the canonical JSON of a decision with other lists; all else is serialised only once. */
+function decisionWriter(whole: Omit<Plan, 'planId'> | PlanRefusal): (kept: Kept) => string {
+  const [beforeCandidates = '', rest = ''] = splitAfter(
+    canonicalJson({ ...whole, candidates: [], reasons: [] }),
+    '"candidates":',
+  );
+  const [beforeReasons = '', end = ''] = splitAfter(rest, '"reasons":');
+  const reasons = canonicalJson(whole.reasons);
+  const texts = new Map<Candidate, string>();
+  const candidateText = (candidate: Candidate): string => {
+    const text = texts.get(candidate) ?? canonicalJson(candidate);
+    texts.set(candidate, text);
+    return text;
+  };
+  return (kept) => {
+    const shown = `[${kept.candidates.map(candidateText).join(',')}]`;
+    const cited = kept.omitted === 0 ? reasons : canonicalJson(withOmission(whole.reasons, kept));
+    return beforeCandidates + shown + beforeReasons + cited + end;
+  };
+}
+
+/** The text up to a key, and what follows the empty list there; no string value can look like a key. */
+function splitAfter(text: string, key: string): readonly [string, string] {
+  const at = text.indexOf(`${key}[]`) + key.length;
+  return [text.slice(0, at), text.slice(at + 2)];
 }
 
 function withoutTerms(candidate: Candidate): Candidate {
+  if (candidate.terms === undefined) {
+    return candidate;
+  }
   const { terms: _, ...rest } = candidate;
   return rest;
 }
