@@ -7,9 +7,9 @@ import { ServerError } from './errors.ts';
 import { homePaths, type Environment } from './home-paths.ts';
 import { NAMESPACE, registerSearchAttributes } from './namespace.ts';
 import { LOOPBACK } from './ports.ts';
+import { readRecord, serverFiles } from './record.ts';
 import type { Report } from './resolve-binary.ts';
 import { startServer } from './start.ts';
-import { serverStatus } from './stop.ts';
 
 export interface ConnectionSettings {
   readonly kind: 'profile' | 'embedded';
@@ -17,12 +17,15 @@ export interface ConnectionSettings {
   readonly namespace: string;
   /** For `Connection.connect` and `NativeConnection.connect` alike. */
   readonly connectionOptions: ConnectionOptions & NativeConnectionOptions;
-  /** Whether a run may write its search attributes there. */
+  /** Whether a run may write its search attributes there; false where no runs are to be started. */
   readonly searchAttributes: boolean;
 }
 
 export interface ConnectionRequest {
-  /** Whether to start the embedded server when nothing else is configured and it is not running. */
+  /**
+   * Whether the caller starts runs: the embedded server is started when nothing else is configured
+   * and it is not running, a configured one is given the search attributes of runs.
+   */
   readonly startEmbedded: boolean;
   readonly report: Report;
   readonly environment?: Environment;
@@ -39,8 +42,9 @@ export async function connectionSettings(request: ConnectionRequest): Promise<Co
   const profile = configuredProfile(environment);
   if (profile !== null) {
     const { connectionOptions, namespace } = profile;
-    const { report } = request;
-    const searchAttributes = await registerSearchAttributes(connectionOptions, namespace, report);
+    const searchAttributes =
+      request.startEmbedded &&
+      (await registerSearchAttributes(connectionOptions, namespace, request.report));
     return { ...profile, searchAttributes };
   }
   const paths = homePaths(environment);
@@ -49,11 +53,12 @@ export async function connectionSettings(request: ConnectionRequest): Promise<Co
     const server = await startServer({ report, paths, tieToParent: tieToParent ?? false });
     return embedded(server.address);
   }
-  const status = await serverStatus(paths);
-  if (status.state === 'serving') return embedded(status.address);
+  // Its process lives; whether it serves, the caller's own connection finds out soonest.
+  const record = readRecord(serverFiles(paths));
+  if (record !== null) return embedded(`${LOOPBACK}:${record.port}`);
   throw new ServerError(
     'SERVER_NOT_RUNNING',
-    `no Temporal service to talk to: expected TEMPORAL_ADDRESS or an embedded server on ${LOOPBACK}:${paths.port}, got ${status.state}; run "tileloom server start"`,
+    `no Temporal service to talk to: expected TEMPORAL_ADDRESS or an embedded server on ${LOOPBACK}:${paths.port}, got none; run "tileloom server start"`,
   );
 }
 

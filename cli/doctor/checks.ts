@@ -164,14 +164,17 @@ async function checkTemporalBinary(io: CommandIo): Promise<Omit<Finding, 'check'
 }
 
 async function checkServer(io: CommandIo): Promise<Omit<Finding, 'check'>> {
-  const { connectionSettings } = await import('../../server/index.ts');
+  const { connectionSettings, isServing } = await import('../../server/index.ts');
   try {
     const settings = await connectionSettings({
       startEmbedded: false,
       report: () => undefined,
       environment: io.env,
     });
-    return ok(`${settings.kind} at ${settings.address}, namespace ${settings.namespace}`);
+    const place = `${settings.kind} at ${settings.address}, namespace ${settings.namespace}`;
+    return (await isServing(settings.connectionOptions, settings.namespace))
+      ? ok(place)
+      : warning(`${place} does not answer`, 'look at it: tileloom server status');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return warning(reason.split(';')[0] ?? reason, 'start it: tileloom server start');
