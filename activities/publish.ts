@@ -1,14 +1,18 @@
 // Owns the publishRun activity: it walks every shard's chain, proves that each tile is covered exactly
-// once, merges, rounds each sum once, writes results, picture and manifest and, last, the marker.
-// It is idempotent: a second attempt writes the same bytes.
+// once, merges, rounds each sum once, writes results, picture, audit and manifest and, last, the marker.
+// It is idempotent: a second attempt writes the same bytes. A retried run publishes anew under the
+// next generation, in place of what it published before.
 import { join } from 'node:path';
 import {
+  beginPublication,
   chainFiles,
   decodePartials,
   emptyPartials,
   encodePartials,
   finishAggregate,
+  isPartial,
   mergePartials,
+  parkedOf,
   readGeometry,
   readSegmentChain,
   readSegmentPartials,
@@ -20,14 +24,19 @@ import {
   writeResult,
   type Geometry,
   type Partials,
-  type Segment,
+  type SegmentParkedTile,
+  type SegmentPart,
   type SinkManifest,
   type WrittenResult,
 } from '../datasets/index.ts';
 import type { RunContext } from '../executor/index.ts';
 import type { Registry } from '../registry/index.ts';
 import type { Measure, PipelineSpec } from '../spec/index.ts';
-import type { PublishAnswer, PublishRequest } from '../workflows/activity-contract.ts';
+import type {
+  PublishAnswer,
+  PublishRequest,
+  TileInterval,
+} from '../workflows/activity-contract.ts';
 import { loadContext } from './context.ts';
 
 export interface PublishDependencies {
@@ -36,7 +45,9 @@ export interface PublishDependencies {
 
 interface Ledger {
   readonly segments: readonly { readonly file: string; readonly sha256: string }[];
-  readonly members: readonly Segment[];
+  readonly parts: readonly SegmentPart[];
+  /** Tiles that are parked in the end, ascending. */
+  readonly parked: readonly SegmentParkedTile[];
   readonly records: TileLedger;
   readonly partials: Partials;
 }
@@ -50,10 +61,17 @@ export async function publishRun(
   const ledger = await readLedger(context, request);
   const aggregate = encodePartials(ledger.partials);
   const runDigest = ledger.records.digest(aggregate);
+  await beginPublication(context.sinkPath, request.generation);
   const results = context.aggregate
     ? await writeResults(context, request.spec, ledger.partials)
     : [];
-  const parked = ledger.members.flatMap((segment) => segment.parked);
+  const parked = ledger.parked.map(({ tile, errorClass }) => ({
+    tile,
+    errorClass,
+    skipped: covers(request.skipped, tile),
+  }));
+  const parkedTiles = parked.length;
+  const skippedTiles = parked.filter(({ skipped }) => skipped).length;
   const { rows, hits, outside, invalid } = ledger.partials;
   const counts = { tiles: request.tiles, rows, hits, outside, invalid };
   const common = {
@@ -61,36 +79,38 @@ export async function publishRun(
     specDigest: request.specDigest,
     datasetDigest: context.datasetDigest,
     runDigest,
+    generation: request.generation,
     ...counts,
   };
   const manifest: SinkManifest = {
     schema: 'tileloom.manifest/1',
     ...common,
     segments: ledger.segments,
-    parts: ledger.members
-      .flatMap((segment) => segment.parts)
-      .toSorted((a, b) => a.firstTile - b.firstTile),
-    parked: parked
-      .map(({ tile, errorClass }) => ({ tile, errorClass }))
-      .toSorted((a, b) => a.tile - b.tile),
+    parts: ledger.parts.toSorted((a, b) => a.firstTile - b.firstTile),
+    parked,
     results,
   };
   const manifestPath = await writeManifest(context.sinkPath, manifest);
   await writeMarker(context.sinkPath, {
     schema: 'tileloom.marker/1',
     ...common,
-    parkedTiles: parked.length,
+    parkedTiles,
+    skippedTiles,
     versions: { formats: '1', registry: registry.digest },
   });
   return {
-    outcome: parked.length > 0 ? 'partial' : 'success',
+    outcome: isPartial({ parkedTiles, skippedTiles }) ? 'partial' : 'success',
     runDigest,
     manifest: manifestPath,
     result: join(context.sinkPath, results[0]?.file ?? 'parts'),
     ...counts,
-    parkedTiles: parked.length,
-    skippedTiles: 0,
+    parkedTiles,
+    skippedTiles,
   };
+}
+
+function covers(ranges: readonly TileInterval[], tile: number): boolean {
+  return ranges.some(({ firstTile, endTile }) => firstTile <= tile && tile < endTile);
 }
 
 async function readLedger(context: RunContext, request: PublishRequest): Promise<Ledger> {
@@ -98,19 +118,22 @@ async function readLedger(context: RunContext, request: PublishRequest): Promise
   const columns = context.aggregate ? context.columns.measures.length : 0;
   let partials = emptyPartials(columns);
   const segments: { file: string; sha256: string }[] = [];
-  const members: Segment[] = [];
+  const parts: SegmentPart[] = [];
+  const parked: SegmentParkedTile[] = [];
   for (const head of request.heads) {
     if (head === null) continue;
     const chain = await readSegmentChain(context.sinkPath, head);
     segments.push(...chainFiles(chain, head));
+    parked.push(...parkedOf(chain));
     for (const segment of chain) {
-      members.push(segment);
-      records.add(await readSegmentTiles(context.sinkPath, segment));
+      parts.push(...segment.parts);
+      records.add(await readSegmentTiles(context.sinkPath, segment), segment.shard);
       const bytes = await readSegmentPartials(context.sinkPath, segment);
       partials = mergePartials([partials, decodePartials(bytes)]);
     }
   }
-  return { segments, members, records, partials };
+  parked.sort((a, b) => a.tile - b.tile);
+  return { segments, parts, parked, records, partials };
 }
 
 async function writeResults(

@@ -1,6 +1,6 @@
 // Owns the sealSegment activity: it verifies the hashes of parts, merges their partials, exports the
-// plan records of its own execution and writes the segment. It is idempotent: file names carry digests.
-import { mkdir } from 'node:fs/promises';
+// plan records of its own execution and writes the segment, which names them all. It is idempotent:
+// the events are bounded on both sides, and file names carry digests.
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { isEngineError } from '../core/index.ts';
@@ -10,7 +10,7 @@ import {
   encodePartials,
   mergePartials,
   readPart,
-  writeFileDurable,
+  writeRecords,
   writeSegment,
   type Partials,
   type TileRecord,
@@ -51,6 +51,7 @@ export async function sealSegment(
       records.push({ tile, rows, digest, state: 'done' });
     }
   }
+  const planRecords = await writeRecords(context.sinkPath, request, exportedLines(client, request));
   const segment = await writeSegment(context.sinkPath, {
     runId: request.runId,
     shard: request.shard,
@@ -60,8 +61,8 @@ export async function sealSegment(
     parked: request.parked,
     records,
     partials: encodePartials(merged),
+    planRecords,
   });
-  await exportRecords(client, context.sinkPath, request);
   return { segment, lost };
 }
 
@@ -81,16 +82,11 @@ async function readIfIntact(
   }
 }
 
-/** Writes the plan lines that closed since the last seal; the only writer of `records/`. */
-async function exportRecords(client: Client, sink: string, request: SealRequest): Promise<void> {
-  const { id: workflowId, runId, fromEventId, throughEventId } = request.workflow;
-  const lines: string[] = [];
+/** The plan lines that closed since the last seal, up to where the request was made. */
+async function* exportedLines(client: Client, { workflow }: SealRequest): AsyncGenerator<string> {
+  const { id: workflowId, runId, fromEventId, throughEventId } = workflow;
   for await (const line of fetchLines(client, { workflowId, runId }, fromEventId)) {
-    if (line.eventId > throughEventId) break;
-    lines.push(JSON.stringify(line));
+    if (line.eventId > throughEventId) return;
+    yield JSON.stringify(line);
   }
-  const folder = join(sink, 'records');
-  await mkdir(folder, { recursive: true });
-  const name = `shard-${request.shard}-${String(request.sequence).padStart(5, '0')}.jsonl`;
-  await writeFileDurable(join(folder, name), lines.length === 0 ? '' : `${lines.join('\n')}\n`);
 }

@@ -40,6 +40,7 @@ export type DatasetErrorCode =
   | 'PART_CORRUPT'
   | 'PART_EXISTS'
   | 'SEGMENT_CORRUPT'
+  | 'RECORDS_CORRUPT'
   | 'LEDGER_BROKEN'
   | 'SINK_CLAIMED'
   | 'SINK_NOT_EMPTY'

@@ -65,8 +65,10 @@ export {
 export { resolveUnderRoots } from './paths.ts';
 export {
   chainFiles,
+  parkedOf,
   readSegmentChain,
   readSegmentPartials,
+  readSegmentRecords,
   readSegmentTiles,
   writeSegment,
   type Segment,
@@ -75,24 +77,28 @@ export {
   type SegmentPart,
   type SegmentReference,
 } from './segment.ts';
+export { cleanSink, type CleanResult } from './clean-sink.ts';
+export {
+  beginPublication,
+  isPartial,
+  keptManifests,
+  readManifest,
+  readMarker,
+  writeManifest,
+  writeMarker,
+  type SinkManifest,
+  type SinkMarker,
+} from './publication.ts';
+export { RECORDS_FOLDER, readRecords, writeRecords, type RecordsReference } from './records.ts';
 export {
   CLAIM_FILE,
   MANIFEST_FILE,
   PARTIAL_FILE,
   PARTS_FOLDER,
-  RECORDS_FOLDER,
   SUCCESS_FILE,
   claimSink,
-  cleanSink,
   readClaim,
-  readManifest,
-  readMarker,
   sinkPaths,
-  writeManifest,
-  writeMarker,
-  type CleanResult,
-  type SinkManifest,
-  type SinkMarker,
   type SinkPaths,
 } from './sink.ts';
 export { createTileSource, type TileColumns, type TileSource } from './tile-source.ts';

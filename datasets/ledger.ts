@@ -50,44 +50,67 @@ export function decodeTileRecords(bytes: Uint8Array): TileRecord[] {
   });
 }
 
-/** Collects the records of a run in 33 bytes per tile and proves that each tile is covered once. */
+/**
+ * Collects the records of a run in 36 bytes per tile and proves that each tile is covered once.
+ *
+ * A parked tile that was retried has a second record, in a later segment of its own shard: that one
+ * overrides. Nothing overrides a tile that is done, and no shard overrides another's.
+ */
 export class TileLedger {
   readonly tiles: number;
   readonly #records: Uint8Array;
-  readonly #seen: Uint8Array;
+  /** By tile: the shard whose record it is, plus one; 0 while there is none. */
+  readonly #owners: Uint32Array;
 
   constructor(tiles: number) {
     this.tiles = tiles;
     this.#records = new Uint8Array(TILE_RECORD_BYTES * tiles);
-    this.#seen = new Uint8Array(tiles);
+    this.#owners = new Uint32Array(tiles);
   }
 
   /**
-   * Adds records in their encoded form, in any order.
+   * Adds the records of one segment in their encoded form, in any order; the segments of one shard
+   * must come in the order of their chain.
    *
    * @throws {DatasetError} `LEDGER_BROKEN` for a tile outside the run or covered before
    */
-  add(encoded: Uint8Array): void {
+  add(encoded: Uint8Array, shard: number): void {
+    const parkedHere = new Set<number>();
     for (const record of decodeTileRecords(encoded)) {
-      if (record.tile >= this.tiles || this.#seen[record.tile] !== 0) {
-        const got = record.tile >= this.tiles ? 'a tile outside the run' : 'one more record of it';
-        throw new DatasetError(
-          'LEDGER_BROKEN',
-          `tile ${record.tile} is in the ledger wrongly: expected exactly one record of each of ` +
-            `${this.tiles} tiles, got ${got}; the run cannot be published`,
-          { details: { tile: record.tile } },
-        );
+      const { tile } = record;
+      if (tile >= this.tiles) throw this.#wrong(tile, 'a tile outside the run');
+      const owner = this.#owners[tile] ?? 0;
+      if (owner !== 0) {
+        if (owner !== shard + 1) throw this.#wrong(tile, 'one more record, of another shard');
+        if (!this.isParked(tile) || parkedHere.has(tile)) {
+          throw this.#wrong(tile, 'one more record of it');
+        }
       }
-      this.#seen[record.tile] = 1;
-      this.#records.set(encodeTileRecords([record]), TILE_RECORD_BYTES * record.tile);
+      if (record.state === 'parked') parkedHere.add(tile);
+      this.#owners[tile] = shard + 1;
+      this.#records.set(encodeTileRecords([record]), TILE_RECORD_BYTES * tile);
     }
+  }
+
+  /** Whether the tile's record, the latest one, says that it is parked. */
+  isParked(tile: number): boolean {
+    return this.#owners[tile] !== 0 && this.#records[TILE_RECORD_BYTES * tile + 12] === 1;
+  }
+
+  #wrong(tile: number, got: string): DatasetError {
+    return new DatasetError(
+      'LEDGER_BROKEN',
+      `tile ${tile} is in the ledger wrongly: expected exactly one record of each of ` +
+        `${this.tiles} tiles, got ${got}; the run cannot be published`,
+      { details: { tile } },
+    );
   }
 
   /** Tiles without a record, as half-open ranges. */
   missing(): { firstTile: number; endTile: number }[] {
     const ranges: { firstTile: number; endTile: number }[] = [];
     for (let tile = 0; tile < this.tiles; tile += 1) {
-      if (this.#seen[tile] !== 0) continue;
+      if (this.#owners[tile] !== 0) continue;
       const last = ranges.at(-1);
       if (last?.endTile === tile) last.endTile = tile + 1;
       else ranges.push({ firstTile: tile, endTile: tile + 1 });

@@ -11,6 +11,7 @@ import { canonicalJson } from '../core/index.ts';
 import { writeFileDurable } from './durable.ts';
 import { DatasetError, fileError } from './errors.ts';
 import { encodeTileRecords, type TileRecord } from './ledger.ts';
+import { readRecords, type RecordsReference } from './records.ts';
 
 export const SEGMENTS_FOLDER = 'segments';
 
@@ -43,6 +44,7 @@ const segmentSchema = z.strictObject({
   parked: z.array(parkedSchema),
   tiles: z.strictObject({ file: fileName, sha256, count }),
   partials: z.strictObject({ file: fileName, sha256 }),
+  records: z.strictObject({ file: fileName, sha256, lines: count }),
 });
 
 export type Segment = z.infer<typeof segmentSchema>;
@@ -67,6 +69,8 @@ export interface SegmentContent {
   readonly records: readonly TileRecord[];
   /** Merged TLP1 of the parts. */
   readonly partials: Uint8Array;
+  /** Plan records, on disk already. */
+  readonly planRecords: RecordsReference;
 }
 
 /**
@@ -95,6 +99,7 @@ export async function writeSegment(
     parked: [...content.parked].sort((a, b) => a.tile - b.tile),
     tiles: { ...tiles, count: content.records.length },
     partials,
+    records: content.planRecords,
   };
   const json = new TextEncoder().encode(`${canonicalJson(segment)}\n`);
   const written = await writeNamed(folder, stem, 'json', json);
@@ -155,6 +160,28 @@ export async function readSegmentTiles(sink: string, segment: Segment): Promise<
 /** Merged TLP1 of a segment, verified. */
 export async function readSegmentPartials(sink: string, segment: Segment): Promise<Uint8Array> {
   return readNamed(sink, segment.partials);
+}
+
+/**
+ * Plan records of a segment, one JSON text a line, verified.
+ *
+ * @throws {DatasetError} `RECORDS_CORRUPT`
+ */
+export async function readSegmentRecords(sink: string, segment: Segment): Promise<string[]> {
+  return readRecords(sink, segment.records);
+}
+
+/** Parked tiles of a chain as they are in the end: a later record overrides an earlier one. */
+export function parkedOf(chain: readonly Segment[]): SegmentParkedTile[] {
+  const parked = new Map<number, SegmentParkedTile>();
+  for (const segment of chain) {
+    for (const part of segment.parts) {
+      if (parked.size === 0) break;
+      for (let tile = part.firstTile; tile < part.endTile; tile += 1) parked.delete(tile);
+    }
+    for (const tile of segment.parked) parked.set(tile.tile, tile);
+  }
+  return [...parked.values()].sort((a, b) => a.tile - b.tile);
 }
 
 /** The segment before; its name follows from its place and its digest. */

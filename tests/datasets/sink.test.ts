@@ -39,6 +39,11 @@ const folder = temporaryFolder();
 let serial = 0;
 const fresh = (): string => path.join(folder, `sink-${(serial += 1)}`);
 const partials = encodePartials(emptyPartials(1));
+const NO_RECORDS = {
+  file: 'shard-0-00000-e3b0c44298fc1c14.jsonl',
+  sha256: createHash('sha256').digest('hex'),
+  lines: 0,
+};
 const digest = (tile: number): string => tile.toString(16).padStart(32, '0');
 
 function tileOf(tile: number, output: Int32Array | null): PartTile {
@@ -163,8 +168,8 @@ describe('tile records', () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(all, { minLength: 20 }), fc.nat(19), (shuffled, cut) => {
         const ledger = new TileLedger(20);
-        ledger.add(encodeTileRecords(shuffled.slice(0, cut)));
-        ledger.add(encodeTileRecords(shuffled.slice(cut)));
+        ledger.add(encodeTileRecords(shuffled.slice(0, cut)), 0);
+        ledger.add(encodeTileRecords(shuffled.slice(cut)), 1);
         expect(ledger.digest(partials)).toBe(expected);
       }),
     );
@@ -172,16 +177,19 @@ describe('tile records', () => {
 
   test('must cover each tile exactly once', async () => {
     const ledger = new TileLedger(5);
-    ledger.add(encodeTileRecords(full([1, 2].map((tile) => ({ tile, rows: 1, state: 'done' })))));
+    ledger.add(
+      encodeTileRecords(full([1, 2].map((tile) => ({ tile, rows: 1, state: 'done' })))),
+      0,
+    );
     expect(ledger.missing()).toEqual([
       { firstTile: 0, endTile: 1 },
       { firstTile: 3, endTile: 5 },
     ]);
     await expectCode(() => ledger.digest(partials), 'LEDGER_BROKEN', ['0 to 0']);
     const again = encodeTileRecords(full([{ tile: 2, rows: 1, state: 'done' }]));
-    await expectCode(() => ledger.add(again), 'LEDGER_BROKEN', ['tile 2']);
+    await expectCode(() => ledger.add(again, 0), 'LEDGER_BROKEN', ['tile 2']);
     const beyond = encodeTileRecords(full([{ tile: 5, rows: 1, state: 'done' }]));
-    await expectCode(() => ledger.add(beyond), 'LEDGER_BROKEN', ['tile 5']);
+    await expectCode(() => ledger.add(beyond, 0), 'LEDGER_BROKEN', ['tile 5']);
     await expectCode(() => decodeTileRecords(new Uint8Array(33)), 'SEGMENT_CORRUPT');
   });
 });
@@ -213,6 +221,7 @@ describe('segments', () => {
         parked: [],
         records: [record(2 * sequence + 1), record(2 * sequence)],
         partials,
+        planRecords: NO_RECORDS,
       });
       heads.push(reference);
     }
@@ -246,6 +255,7 @@ describe('segments', () => {
       parked: [],
       records: [],
       partials,
+      planRecords: NO_RECORDS,
     });
     for (const name of names) expect(readdirSync(path.join(sink, 'segments'))).toContain(name);
     expect((await readSegmentChain(sink, first[1] as SegmentReference)).length).toBe(2);
@@ -270,6 +280,7 @@ describe('segments', () => {
       parked: [],
       records: [],
       partials,
+      planRecords: NO_RECORDS,
     });
     const alone = path.join(folder, `sink-${serial}`);
     await expectCode(() => readSegmentChain(alone, other), 'LEDGER_BROKEN', ['chain']);
@@ -288,6 +299,8 @@ const marker: SinkMarker = {
   outside: 2,
   invalid: 27,
   parkedTiles: 0,
+  skippedTiles: 0,
+  generation: 0,
   versions: { tileloom: '0.1.0' },
 };
 const manifest: SinkManifest = {
@@ -296,6 +309,7 @@ const manifest: SinkManifest = {
   specDigest: 's',
   datasetDigest: 'e',
   runDigest: 'd',
+  generation: 0,
   tiles: 3,
   rows: 30,
   hits: 1,
@@ -369,6 +383,7 @@ describe('sinks', () => {
       parked: [],
       records: [],
       partials,
+      planRecords: NO_RECORDS,
     });
     writeFileSync(path.join(sink, 'segments', '0-0-0000000000000000.json'), '{}');
     const part = { file: 'named.arrow', sha256: '', bytes: 1, rows: 1, firstTile: 0, endTile: 1 };
