@@ -171,7 +171,8 @@ function unknownPins(state: OperatorState, ids: readonly string[]): Refusal | nu
   return refusal(
     'OPERATOR_PIN_UNKNOWN',
     `pin ${escapeControl(unknown.join(', '))} is not set: expected ` +
-      `${known.length === 0 ? 'no id, since the run has no pin' : known.join(', ')}; ` +
+      `${known.length === 0 ? 'no id, since the run has no pin' : known.join(', ')}, got ` +
+      `${escapeControl(unknown[0] ?? '')}; ` +
       'see tileloom pin list',
   );
 }

@@ -17,6 +17,7 @@ import {
 } from './limits.ts';
 import { sameScope } from './pins.ts';
 import {
+  alsoExpecting,
   asRecord,
   firstOf,
   list,
@@ -130,14 +131,11 @@ const LIMITS: Readonly<Record<keyof OperatorLimits, Check>> = {
       ? null
       : problem(path, `a number from ${CHUNK_SECONDS_MIN} to ${CHUNK_SECONDS_MAX} seconds`, value),
   memoryBytesMax: wholeNumber(MEMORY_BYTES_MIN, SAFE_MAX, 'bytes (16 MiB)'),
-  cadence: (path, value) =>
-    value === 'every-chunk'
-      ? null
-      : (wholeNumber(
-          1,
-          CADENCE_MAX,
-          'chunks',
-        )(path, value)?.replace(': expected ', ': expected every-chunk or ') ?? null),
+  cadence: (path, value) => {
+    if (value === 'every-chunk') return null;
+    const found = wholeNumber(1, CADENCE_MAX, 'chunks')(path, value);
+    return alsoExpecting('every-chunk', path, found);
+  },
   failedTiles: wholeNumber(0, SAFE_MAX, 'tiles'),
 };
 
@@ -167,7 +165,7 @@ const VERBS: Readonly<Record<OperatorVerb, Readonly<Record<string, Check>>>> = {
 };
 
 /** Verbs whose effect somebody will ask about later. */
-const REASON_NEEDED: ReadonlySet<string> = new Set(['pin', 'limits', 'skip', 'cancel']);
+const REASON_NEEDED: ReadonlySet<unknown> = new Set(['pin', 'limits', 'skip', 'cancel']);
 
 const command: Check = (path, value) => {
   const record = asRecord(value);
@@ -198,7 +196,7 @@ export function shapeProblem(value: unknown): string | null {
     by: text(1, AUTHOR_CHARACTERS_MAX),
     via: text(1, VIA_CHARACTERS_MAX),
     command,
-    reason: text(REASON_NEEDED.has(String(verb)) ? 1 : 0, REASON_CHARACTERS_MAX),
+    reason: text(REASON_NEEDED.has(verb) ? 1 : 0, REASON_CHARACTERS_MAX),
     notAfter: orNull(wholeNumber(0, SAFE_MAX, 'milliseconds since the Unix epoch')),
     expectedEpoch: orNull(wholeNumber(0, SAFE_MAX, '')),
   })('request', value);

@@ -70,11 +70,17 @@ export function ownValue(record: Readonly<Record<string, unknown>>, key: string)
   return Object.hasOwn(record, key) ? record[key] : undefined;
 }
 
+/** Accepts what the check accepts, and null. */
 export function orNull(check: Check): Check {
-  return (path, value) => {
-    const found = value === null ? null : check(path, value);
-    return found?.replace(': expected ', ': expected null or ') ?? null;
-  };
+  return (path, value) => (value === null ? null : alsoExpecting('null', path, check(path, value)));
+}
+
+/** Adds an alternative to a problem of the value itself; problems of its parts stay as they are. */
+export function alsoExpecting(other: string, path: string, found: string | null): string | null {
+  const start = `${path}: expected `;
+  return found?.startsWith(start) === true
+    ? `${start}${other} or ${found.slice(start.length)}`
+    : found;
 }
 
 export function oneOf(values: readonly unknown[]): Check {
