@@ -1,17 +1,14 @@
-#!/usr/bin/env node
 // Owns the way from a command line to an exit code.
-import { realpathSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { CommanderError } from 'commander';
 import { EXIT, exitCodeOf } from './exit.ts';
 import { explainSystemError } from './errors.ts';
-import { leaveSoon, processIo, type CommandIo } from './io.ts';
+import type { CommandIo } from './io.ts';
 import type { OutputFormat } from './output.ts';
 import { createProgram } from './program.ts';
 import { renderError } from './render-error.ts';
 
 /** Runs one command line (without node and script) and returns the exit code; it never throws. */
-export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
+export async function runCommandLine(argv: readonly string[], io: CommandIo): Promise<number> {
   const exit = { code: 0 };
   try {
     const program = await createProgram({ io, exit }, argv);
@@ -42,10 +39,4 @@ function askedFormat(argv: readonly string[]): OutputFormat {
   const at = argv.findIndex((word) => word === '-o' || word === '--output');
   const word = at >= 0 ? argv[at + 1] : argv.find((one) => one.startsWith('--output='))?.slice(9);
   return word === 'json' || word === 'jsonl' ? word : 'text';
-}
-
-const script = process.argv[1];
-if (script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await main(process.argv.slice(2), processIo());
-  leaveSoon();
 }

@@ -9,7 +9,6 @@ import { NAMESPACE, registerSearchAttributes } from './namespace.ts';
 import { LOOPBACK } from './ports.ts';
 import { readRecord, serverFiles } from './record.ts';
 import type { Report } from './resolve-binary.ts';
-import { startServer } from './start.ts';
 
 export interface ConnectionSettings {
   readonly kind: 'profile' | 'embedded';
@@ -50,6 +49,7 @@ export async function connectionSettings(request: ConnectionRequest): Promise<Co
   const paths = homePaths(environment);
   const { report, startEmbedded, tieToParent } = request;
   if (startEmbedded) {
+    const { startServer } = await import('./start.ts');
     const server = await startServer({ report, paths, tieToParent: tieToParent ?? false });
     return embedded(server.address);
   }
