@@ -1,5 +1,7 @@
 export { crossoverUnits } from './crossover.ts';
 export { PlannerError, type PlannerErrorCode } from './errors.ts';
+export { checkPins } from './pin-check.ts';
+export type { PinCheckContext, PinProposal } from './pin-proposal.ts';
 export { PIN_ASPECTS, resolvePins } from './pins.ts';
 export { completeRequest } from './request.ts';
 export { plan, planIdOf, plannedRows, type TextDigest } from './plan.ts';
