@@ -1,5 +1,6 @@
 export { canonicalJson, type JsonValue } from './canonical-json.ts';
 export { digestOf, sha256Hex } from './digest.ts';
+export { fieldDifferences, isSameJson, type FieldDifference } from './field-diff.ts';
 export {
   EngineError,
   isEngineError,

@@ -46,26 +46,56 @@ export async function* fetchLines(
   }
 }
 
+const GRPC_NOT_FOUND = 5;
+
+/** Whether the service answered that it knows no such execution. */
+export function isNotFound(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'WorkflowNotFoundError' ||
+      (error as { code?: unknown }).code === GRPC_NOT_FOUND)
+  );
+}
+
 /**
- * Finds every execution of a workflow id, oldest first: continue-as-new makes a chain of them.
+ * Finds every execution of a workflow id that the service still knows, oldest first: continue-as-new
+ * makes a chain of them, and a run that is retried after its end begins another.
  *
  * @returns empty when the service knows none (never started, or its retention is over)
  */
 export async function executionChain(client: Client, workflowId: string): Promise<ExecutionRef[]> {
-  const chain: ExecutionRef[] = [];
-  let runId: string | undefined;
+  const runIds: string[] = [];
   try {
     const latest = await client.workflow.getHandle(workflowId).describe();
-    runId = latest.runId;
+    await walkBack(client, { workflowId, runId: latest.runId }, runIds);
   } catch (error) {
-    if ((error as Error).name === 'WorkflowNotFoundError') return [];
-    throw error;
+    if (!isNotFound(error)) throw error;
+    return [];
   }
+  // What another execution did not continue is found by its id, latest first.
+  const query = `WorkflowId = '${workflowId.replaceAll("'", "''")}'`;
+  const earlier: string[] = [];
+  for await (const { runId } of client.workflow.list({ query })) {
+    if (!runIds.includes(runId)) earlier.unshift(runId);
+  }
+  return [...earlier, ...runIds].map((runId) => ({ workflowId, runId }));
+}
+
+/** Puts an execution and those it continues before `runIds`. */
+async function walkBack(client: Client, last: ExecutionRef, runIds: string[]): Promise<void> {
+  const { workflowId } = last;
+  let runId: string | undefined = last.runId;
   while (runId !== undefined && runId !== '') {
-    chain.unshift({ workflowId, runId });
-    runId = await continuedFrom(client, { workflowId, runId });
+    let before: string | undefined;
+    try {
+      before = await continuedFrom(client, { workflowId, runId });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      return;
+    }
+    runIds.unshift(runId);
+    runId = before;
   }
-  return chain;
 }
 
 async function continuedFrom(

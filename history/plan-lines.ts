@@ -6,6 +6,7 @@
 import type {
   ExecuteAnswer,
   ExecuteOrder,
+  FailureDetails,
   PlanAnswer,
   PlanCall,
 } from '../workflows/activity-contract.ts';
@@ -20,8 +21,18 @@ interface LineBase {
   /** Milliseconds since the Unix epoch at which it was scheduled and closed. */
   readonly scheduledAt: number;
   readonly closedAt: number;
-  /** Type and message of the failure, null when it succeeded. */
-  readonly failure: { readonly type: string; readonly message: string } | null;
+  /** Null when it succeeded. */
+  readonly failure: LineFailure | null;
+}
+
+export interface LineFailure {
+  readonly type: string;
+  readonly message: string;
+  /** What the failure itself knows of its cause; absent where it does not. */
+  readonly code?: string;
+  readonly tile?: number;
+  readonly input?: string;
+  readonly fingerprint?: string;
 }
 
 export interface PlanLine extends LineBase {
@@ -68,7 +79,10 @@ type Closing = {
 
 interface WireFailure {
   readonly message?: string | null;
-  readonly applicationFailureInfo?: { readonly type?: string | null } | null;
+  readonly applicationFailureInfo?: {
+    readonly type?: string | null;
+    readonly details?: PayloadList | null;
+  } | null;
   readonly timeoutFailureInfo?: unknown;
   readonly cause?: WireFailure | null;
 }
@@ -167,7 +181,7 @@ function timeOf(event: HistoryEvent): number {
   return Number(seconds ?? 0) * 1000 + Math.floor((nanos ?? 0) / 1e6);
 }
 
-function failureOf(event: HistoryEvent): { type: string; message: string } {
+function failureOf(event: HistoryEvent): LineFailure {
   if (event.activityTaskCanceledEventAttributes) {
     return { type: 'CANCELLED', message: 'the activity was cancelled' };
   }
@@ -176,5 +190,23 @@ function failureOf(event: HistoryEvent): { type: string; message: string } {
     event.activityTaskTimedOutEventAttributes?.failure;
   const type =
     wire?.applicationFailureInfo?.type ?? (wire?.timeoutFailureInfo ? 'TIMEOUT' : 'FAILED');
-  return { type, message: wire?.message ?? '' };
+  return { type, message: wire?.message ?? '', ...detailsOf(wire) };
+}
+
+/** The known fields of FailureDetails; whatever else a failure carries stays in its history. */
+function detailsOf(wire: WireFailure | null | undefined): Omit<LineFailure, 'type' | 'message'> {
+  let details: unknown;
+  try {
+    details = decode(wire?.applicationFailureInfo?.details);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  if (typeof details !== 'object' || details === null) return {};
+  const { code, tile, input, fingerprint } = details as Partial<FailureDetails>;
+  return {
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(typeof tile === 'number' ? { tile } : {}),
+    ...(typeof input === 'string' ? { input } : {}),
+    ...(typeof fingerprint === 'string' ? { fingerprint } : {}),
+  };
 }

@@ -3,7 +3,11 @@
 import { EngineError, type EngineErrorOptions } from '../core/index.ts';
 
 export type PlannerErrorCode =
-  'PLAN_POLICY_UNKNOWN' | 'PLAN_POLICY_MISMATCH' | 'PLAN_REGISTRY_MISMATCH' | 'PLAN_INPUT_INVALID';
+  | 'PLAN_POLICY_UNKNOWN'
+  | 'PLAN_POLICY_MISMATCH'
+  | 'PLAN_REGISTRY_MISMATCH'
+  | 'PLAN_INPUT_INVALID'
+  | 'PLAN_EDIT_INVALID';
 
 /** Thrown when a plan request names another policy or registry, or contradicts itself. */
 export class PlannerError extends EngineError<PlannerErrorCode> {

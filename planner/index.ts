@@ -9,6 +9,23 @@ export { DEFAULT_POLICY_ID, POLICIES, policyById, policyFrom } from './policies.
 export type { Policy, PolicyData } from './policy.ts';
 export { choosePrecision, needsCentering } from './precision.ts';
 export {
+  rebuildRecipes,
+  replayPlan,
+  type Recipes,
+  type Replay,
+  type UnknownRecipe,
+} from './replay.ts';
+export {
+  changedFields,
+  changedReasons,
+  CHOICE_FIELDS,
+  EDITABLE,
+  whatIf,
+  type InputEdit,
+  type WhatIf,
+  type WhatIfChanges,
+} from './what-if.ts';
+export {
   REASON_CODES,
   REJECT_CODES,
   renderReason,

@@ -170,11 +170,11 @@ function withOmission(reasons: readonly Reason[], { omitted }: Kept): readonly R
 
 /** Writes the canonical JSON of a decision with other lists; all else is serialised only once. */
 function decisionWriter(whole: Omit<Plan, 'planId'> | PlanRefusal): (kept: Kept) => string {
-  const [beforeCandidates = '', rest = ''] = splitAfter(
+  const [beforeCandidates, rest] = splitAfter(
     canonicalJson({ ...whole, candidates: [], reasons: [] }),
     '"candidates":',
   );
-  const [beforeReasons = '', end = ''] = splitAfter(rest, '"reasons":');
+  const [beforeReasons, end] = splitAfter(rest, '"reasons":');
   const reasons = canonicalJson(whole.reasons);
   const texts = new Map<Candidate, string>();
   const candidateText = (candidate: Candidate): string => {
