@@ -11,6 +11,7 @@ export const EXIT = {
   parked: 5,
   waitTimedOut: 6,
   conflict: 7,
+  plansDiffer: 8,
   interrupted: 130,
 } as const;
 
@@ -47,6 +48,7 @@ const BY_ERRNO: Readonly<Record<string, ExitCode>> = {
 /** Errors of other rooms by class: a bad dataset or layer named on the command line is usage. */
 const BY_CLASS: Readonly<Record<string, ExitCode>> = {
   DatasetError: EXIT.usage,
+  HistoryError: EXIT.usage,
   LayerError: EXIT.usage,
   RegistryError: EXIT.usage,
   PlannerError: EXIT.usage,
