@@ -3,9 +3,11 @@ import { heartbeat } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { Registry } from '../registry/index.ts';
 import type { IoActivities } from '../workflows/activity-contract.ts';
+import { checkPins } from './check-pins.ts';
 import { prepareRun } from './prepare.ts';
 import { publishRun } from './publish.ts';
 import { sealSegment } from './seal.ts';
+import { selectParked } from './select-parked.ts';
 
 export interface IoDependencies {
   readonly client: Client;
@@ -24,8 +26,8 @@ export function createIoActivities(dependencies: IoDependencies): IoActivities {
     prepareRun: (request) => beating(() => prepareRun(dependencies, request)),
     sealSegment: (request) => beating(() => sealSegment(dependencies, request)),
     publishRun: (request) => beating(() => publishRun(dependencies, request)),
-    checkPins: async () => ({ problems: [] }),
-    selectParked: async () => ({ shards: [] }),
+    checkPins: (request) => beating(() => checkPins(dependencies, request)),
+    selectParked: (request) => beating(() => selectParked(request)),
     cancelRun: async ({ workflowId, runId }) => {
       await dependencies.client.workflow.getHandle(workflowId, runId).cancel();
     },
