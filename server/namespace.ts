@@ -5,9 +5,16 @@ import type { Report } from './resolve-binary.ts';
 export const NAMESPACE = 'default';
 export const RETENTION_DAYS = 30;
 
-/** Names of Keyword attributes; the workflows write them. */
-const SEARCH_ATTRIBUTES = ['TileloomPipeline', 'TileloomPhase'] as const;
+/** `temporal.api.enums.v1.IndexedValueType`. */
 const KEYWORD = 2;
+const INT = 3;
+/** Attributes of a run and their types; the workflows write them. */
+const SEARCH_ATTRIBUTES: readonly (readonly [name: string, type: number])[] = [
+  ['TileloomPipeline', KEYWORD],
+  ['TileloomPhase', KEYWORD],
+  ['TileloomPausedBy', KEYWORD],
+  ['TileloomParked', INT],
+];
 const SERVING = 1;
 
 /** Tells whether the service answers and its namespace is there. */
@@ -53,14 +60,14 @@ export async function registerSearchAttributes(
     return await withConnection(options, async (connection) => {
       const known = await connection.operatorService.listSearchAttributes({ namespace });
       const custom = known.customAttributes ?? {};
-      const missing = SEARCH_ATTRIBUTES.filter((name) => custom[name] === undefined);
+      const missing = SEARCH_ATTRIBUTES.filter(([name]) => custom[name] === undefined);
       if (missing.length > 0) {
         await connection.operatorService.addSearchAttributes({
           namespace,
-          searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+          searchAttributes: Object.fromEntries(missing),
         });
       }
-      return SEARCH_ATTRIBUTES.every((name) => (custom[name] ?? KEYWORD) === KEYWORD);
+      return SEARCH_ATTRIBUTES.every(([name, type]) => (custom[name] ?? type) === type);
     });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

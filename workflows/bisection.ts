@@ -6,6 +6,7 @@
 //    blame
 // I4 a range that cannot be planned is tried with what failed elsewhere: two tiles that each wait for
 //    the variant which failed on the other would wait for ever
+import type { ParkedOrder } from '../operator/index.ts';
 import type { ParkedTile, TileInterval } from './activity-contract.ts';
 import type { Failure } from './failures.ts';
 
@@ -25,6 +26,8 @@ export interface Suspect extends TileInterval {
   readonly faults: readonly Fault[];
   /** Only what failed on this very tile is excluded from its plans; absent: false. */
   readonly onlyOwn?: boolean;
+  /** What the retry order of this epoch fixes for these tiles; absent: nothing. */
+  readonly pin?: NonNullable<ParkedOrder['pin']> & { readonly epoch: number };
 }
 
 /** What to do after a failure on a range. */
@@ -54,15 +57,13 @@ export function judgeDataError(range: Suspect, failure: Failure, planId: string)
   }
   const { tile } = failure;
   if (tile === null || tile < range.firstTile || tile >= range.endTile) return halve(range);
-  return {
-    ...NOTHING,
-    suspects: [{ firstTile: tile, endTile: tile + 1, attempt: range.attempt + 1, faults: [] }],
-    free: [
-      { firstTile: range.firstTile, endTile: tile },
-      { firstTile: tile + 1, endTile: range.endTile },
-    ].filter((part) => part.firstTile < part.endTile),
-    lifted: range.faults,
-  };
+  const alone = part(range, tile, tile + 1);
+  const around = [part(range, range.firstTile, tile), part(range, tile + 1, range.endTile)];
+  const rest = around.filter(({ firstTile, endTile }) => firstTile < endTile);
+  // What an order pinned keeps its pin only as a suspect.
+  return range.pin === undefined
+    ? { ...NOTHING, suspects: [alone], free: rest.map(withoutHistory), lifted: range.faults }
+    : { ...NOTHING, suspects: [alone, ...rest], lifted: range.faults };
 }
 
 /**
@@ -92,7 +93,7 @@ function isSamePlace(one: Fault, other: Fault): boolean {
 }
 
 /** The failure's message with its code in front, unless the message says it already. */
-function messageOf({ code, message }: Failure): string {
+function messageOf({ code, message }: Pick<Failure, 'code' | 'message'>): string {
   return message.includes(code) ? message : `${code}: ${message}`;
 }
 
@@ -105,6 +106,9 @@ function messageOf({ code, message }: Failure): string {
  */
 export function judgeRefusal(range: Suspect, othersExcluded: ReadonlySet<string>): Verdict | null {
   if (range.faults.length > 0 && !isSingle(range)) return halve(range);
+  const fault = range.faults.at(-1);
+  // The pin of a retry order is kept even if what it fixes fails: the tile is parked once more.
+  if (range.pin !== undefined && fault !== undefined) return parkAgain(range, fault);
   const failed = new Set([...range.faults.map(({ variant }) => variant), ...othersExcluded]);
   if (range.onlyOwn === true || othersExcluded.size === 0 || failed.size < 2) return null;
   return { ...NOTHING, suspects: [{ ...range, attempt: range.attempt + 1, onlyOwn: true }] };
@@ -112,15 +116,24 @@ export function judgeRefusal(range: Suspect, othersExcluded: ReadonlySet<string>
 
 function halve(range: Suspect): Verdict {
   const middle = range.firstTile + Math.ceil((range.endTile - range.firstTile) / 2);
-  const attempt = range.attempt + 1;
-  return {
-    ...NOTHING,
-    suspects: [
-      { firstTile: range.firstTile, endTile: middle, attempt, faults: [] },
-      { firstTile: middle, endTile: range.endTile, attempt, faults: [] },
-    ],
-    lifted: range.faults,
-  };
+  const suspects = [part(range, range.firstTile, middle), part(range, middle, range.endTile)];
+  return { ...NOTHING, suspects, lifted: range.faults };
+}
+
+/** A part of a failed range, tried by itself; what an order pinned stays pinned. */
+function part({ attempt, pin }: Suspect, firstTile: number, endTile: number): Suspect {
+  const begin = { firstTile, endTile, attempt: attempt + 1, faults: [] };
+  return pin === undefined ? begin : { ...begin, pin };
+}
+
+function withoutHistory({ firstTile, endTile }: TileInterval): TileInterval {
+  return { firstTile, endTile };
+}
+
+function parkAgain(range: Suspect, { variant, code, planId }: Fault): Verdict {
+  const told = { message: `${variant}: ${code}`, code, input: null, fingerprint: null };
+  const parked = parkedTile(range.firstTile, told, planId, 'KERNEL_FAULT');
+  return { ...NOTHING, parked, lifted: range.faults };
 }
 
 function isSingle(range: TileInterval): boolean {
@@ -129,7 +142,7 @@ function isSingle(range: TileInterval): boolean {
 
 function parkedTile(
   tile: number,
-  failure: Failure,
+  failure: Pick<Failure, 'code' | 'message' | 'input' | 'fingerprint'>,
   planId: string,
   errorClass: string,
 ): ParkedTile {

@@ -5,6 +5,8 @@ import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
 import type { ActivityOptions } from '@temporalio/workflow';
 import {
   QUEUES,
+  type CheckPinsAnswer,
+  type CheckPinsRequest,
   type ClaimRequest,
   type DeviceActivities,
   type ExecuteAnswer,
@@ -90,6 +92,20 @@ export function executeOn(
     retry: ONCE,
   });
   return execute(order);
+}
+
+/** Lets pins be judged while an operator waits for the answer: soon, or not at all. */
+export function checkPinsOnce(id: string, request: CheckPinsRequest): Promise<CheckPinsAnswer> {
+  const { checkPins } = proxyActivities<IoActivities>({
+    taskQueue: QUEUES.io,
+    activityId: id,
+    summary: `check ${request.pins.length} pins`,
+    startToCloseTimeout: '5 seconds',
+    scheduleToCloseTimeout: '12 seconds',
+    cancellationType: ActivityCancellationType.TRY_CANCEL,
+    retry: { initialInterval: '200ms', maximumInterval: '1 second', maximumAttempts: 3 },
+  });
+  return checkPins(request);
 }
 
 /** Activities of the io queue; `persist` repeats them. */

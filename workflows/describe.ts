@@ -1,5 +1,7 @@
 // Owns the English that Temporal's own UI and the status queries show: summaries, details,
 // sentences.
+import { escapeControl, pauseSentence, type OperatorState } from '../operator/index.ts';
+import type { Pin, PinScope } from '../planner/index.ts';
 import type { TileInterval } from './activity-contract.ts';
 import type { RunPhase, ShardCounts } from './messages.ts';
 import type { ShardState } from './shard-state.ts';
@@ -37,7 +39,46 @@ export function shardDetails(shard: ShardState): string {
   });
   const head = `**${tilesOf(range)}**: ${countsOf(counts, range.endTile - range.firstTile)}`;
   const more = `${parked.count} parked · epoch ${operator.epoch}`;
-  return [head, more, '', ...lanes].join('\n');
+  return [head, more, ...operatorLines(operator, shard.pinUses), '', ...lanes].join('\n\n');
+}
+
+/** Pins that are shown one by one; a run may hold 32. */
+const PINS_SHOWN = 8;
+
+/** Lines about a pause and the pins in force, for those who look at Temporal's own UI. */
+function operatorLines(
+  { pause, pins, cancel }: OperatorState,
+  uses: Readonly<Record<string, number>>,
+): readonly string[] {
+  const lines: string[] = [];
+  if (cancel !== null) lines.push(`**cancelled by ${escapeControl(cancel.by)}**`);
+  if (pause !== null) lines.push(`**${pauseSentence(pause)}** (${pause.mode})`);
+  for (const pin of pins.slice(0, PINS_SHOWN)) {
+    const used = uses[pin.id];
+    const chunks = pin.chunksLeft === null ? '' : `, ${used ?? 0} of ${pin.chunksLeft} chunks used`;
+    lines.push(`- ${pinWords(pin)}${scopeWords(pin.scope)}${chunks}`);
+  }
+  if (pins.length > PINS_SHOWN) lines.push(`- and ${pins.length - PINS_SHOWN} more pins`);
+  return lines;
+}
+
+/** `pin-3 (variant = assign/grid-avx2@1 by ann: to compare)`. */
+export function pinWords({ id, aspect, value, author, reason }: Pin): string {
+  const why = reason === '' ? '' : `: ${escapeControl(reason)}`;
+  return `${id} (${aspect} = ${escapeControl(String(value))} by ${escapeControl(author)}${why})`;
+}
+
+function scopeWords(scope: PinScope): string {
+  switch (scope.kind) {
+    case 'run':
+      return '';
+    case 'operation':
+      return `, for ${scope.operation}`;
+    case 'tiles':
+      return `, for ${tilesOf({ firstTile: scope.firstTile, endTile: scope.lastTile + 1 })}`;
+    case 'chunks':
+      return `, for ${scope.count} chunks of each shard`;
+  }
 }
 
 function laneRange(status: { firstTile: number | null; endTile: number | null }): TileInterval {
@@ -56,6 +97,9 @@ export function runDetails(run: {
   readonly tilesDone: number;
   readonly shards: number;
   readonly open: number;
+  readonly parked: number;
+  readonly skipped: number;
+  readonly operator: OperatorState;
   readonly waiting: string | null;
   readonly error: string | null;
 }): string {
@@ -63,6 +107,10 @@ export function runDetails(run: {
     `**${run.name}** · ${run.phase}`,
     `${run.shards} shards, ${run.open} open; ${run.tilesDone} of ${run.tiles} tiles in closed shards`,
   ];
+  if (run.parked + run.skipped > 0) {
+    lines.push(`${run.parked} tiles parked, ${run.skipped} more skipped`);
+  }
+  lines.push(...operatorLines(run.operator, {}));
   if (run.waiting !== null) lines.push(`waiting: ${run.waiting}`);
   if (run.error !== null) lines.push(`error: ${run.error}`);
   return lines.join('\n\n');

@@ -57,3 +57,36 @@ export function giveBackTiles(
     ...(joinsNext ? after.slice(1) : after),
   ];
 }
+
+/** Tiles of one set that are not in another; both ascending and disjoint, as is the answer. */
+export function subtractTiles(
+  from: readonly TileInterval[],
+  removed: readonly TileInterval[],
+): readonly TileInterval[] {
+  return from.flatMap((interval) => {
+    const left: TileInterval[] = [];
+    let { firstTile } = interval;
+    for (const gone of removed) {
+      if (gone.endTile <= firstTile || gone.firstTile >= interval.endTile) continue;
+      if (gone.firstTile > firstTile) left.push({ firstTile, endTile: gone.firstTile });
+      firstTile = Math.max(firstTile, gone.endTile);
+    }
+    if (firstTile < interval.endTile) left.push({ firstTile, endTile: interval.endTile });
+    return left;
+  });
+}
+
+/** Tiles of any of these intervals, which may overlap and come in any order. */
+export function uniteTiles(intervals: readonly TileInterval[]): readonly TileInterval[] {
+  const united: TileInterval[] = [];
+  const ascending = intervals.toSorted((one, other) => one.firstTile - other.firstTile);
+  for (const { firstTile, endTile } of ascending) {
+    const last = united.at(-1);
+    if (firstTile >= endTile) continue;
+    if (last === undefined || last.endTile < firstTile) united.push({ firstTile, endTile });
+    else if (last.endTile < endTile) {
+      united[united.length - 1] = { firstTile: last.firstTile, endTile };
+    }
+  }
+  return united;
+}

@@ -3,18 +3,27 @@
 //
 // I1 a lane holds a reservation only between `reserve` and the end of that chunk
 // I2 right before execute the plan's epoch is compared with the operator's: an older plan is
-//    superseded
+//    superseded, and nothing starts while the run is paused
 // I3 each failure goes through reactions.ts; nothing is retried here
 import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
-import type { Plan } from '../planner/index.ts';
+import { pauseSentence } from '../operator/index.ts';
+import type { Pin, Plan } from '../planner/index.ts';
 import type { HostLease, PlanAnswer } from './activity-contract.ts';
 import { HOST_TIMEOUT_MS, claimHost, executeOn, planOn, type CallNames } from './calls.ts';
-import { executeSummary, tilesOf } from './describe.ts';
+import { executeSummary, pinWords, tilesOf } from './describe.ts';
 import { classifyFailure } from './failures.ts';
 import type { LaneStatus } from './messages.ts';
 import {
+  claimPlace,
+  coverMore,
+  firstExpiry,
+  pinsHere,
+  returnUses,
+  takeUses,
+  type ClaimPlace,
+} from './pins-here.ts';
+import {
   chunksPerPlan,
-  claimQueue,
   deviceClassOf,
   executeOrder,
   isRefusal,
@@ -46,6 +55,8 @@ export interface LanePort {
   readonly release: (lease: HostLease) => void;
   /** Registers a scope that a stop cancels; returns how to forget it. */
   readonly interruptible: (scope: CancellationScope) => () => void;
+  /** Registers the scope of an execute, which a pause `now` cancels; returns how to forget it. */
+  readonly executing: (scope: CancellationScope) => () => void;
 }
 
 export function createLane(index: number): Lane {
@@ -56,6 +67,8 @@ export function createLane(index: number): Lane {
     leaseChunks: 0,
     reservation: null,
     planLease: null,
+    place: null,
+    uses: [],
     previous: null,
     front: null,
     hostLosses: 0,
@@ -84,11 +97,13 @@ export async function runLane(shard: ShardState, lane: Lane, port: LanePort): Pr
       if (shard.operator.pause !== null || !hasWork(shard)) await rest(shard, lane, port);
       else if (lane.lease === null) await claim(shard, lane, port);
       else await workOneChunk(shard, lane, lane.lease, port);
+      port.boundary();
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
     abandon(shard, lane);
   } finally {
+    returnUses(shard, lane);
     dropLease(lane, port);
     lane.front = null;
     show(lane, 'idle');
@@ -103,7 +118,7 @@ function othersWork(shard: ShardState): boolean {
 async function rest(shard: ShardState, lane: Lane, port: LanePort): Promise<void> {
   dropLease(lane, port);
   const { epoch, pause } = shard.operator;
-  if (pause !== null) show(lane, 'holding', { waiting: 'paused by the operator' });
+  if (pause !== null) show(lane, 'holding', { waiting: pauseSentence(pause) });
   else show(lane, 'idle');
   await condition(
     () =>
@@ -121,25 +136,31 @@ function dropLease(lane: Lane, port: LanePort): void {
 
 async function claim(shard: ShardState, lane: Lane, port: LanePort): Promise<void> {
   const { input } = shard;
-  const queue = claimQueue(input, shard.operator);
+  const place = lane.place ?? claimPlace(shard, null, Date.now());
   const id = `claim/${shard.nextClaim}`;
   shard.nextClaim += 1;
-  show(lane, 'claiming', { waiting: `no host with a free slot has answered on ${queue} yet` });
+  show(lane, 'claiming', { waiting: claimSentence(place) });
   const { epoch } = shard.operator;
   const request = { runId: input.runId, shard: input.progress.shard, lane: lane.index };
   const scope = new CancellationScope();
   const forget = port.interruptible(scope);
   try {
-    lane.lease = await scope.run(() => claimHost(queue, id, request));
-    lane.claimedOn = queue;
+    lane.lease = await scope.run(() => claimHost(place.queue, id, request));
+    lane.claimedOn = place.queue;
     lane.leaseChunks = 0;
   } catch (error) {
     if (scope.consideredCancelled || shard.stop !== null || shard.operator.epoch !== epoch) return;
     const failure = classifyFailure(error, scope.consideredCancelled);
     await follow(shard, lane, port, react(shard, lane, failure, null));
   } finally {
+    lane.place = null;
     forget();
   }
+}
+
+function claimSentence({ queue, pin }: ClaimPlace): string {
+  const because = pin === null ? '' : `, where ${pinWords(pin)} sends it`;
+  return `no host with a free slot has answered on ${queue} yet${because}`;
 }
 
 async function workOneChunk(
@@ -148,24 +169,27 @@ async function workOneChunk(
   lease: HostLease,
   port: LanePort,
 ): Promise<void> {
-  if (claimQueue(shard.input, shard.operator) !== lane.claimedOn) {
-    dropLease(lane, port);
-    return;
-  }
   const reservation = reserve(shard, lane);
   if (reservation === null) return;
+  const place = claimPlace(shard, reservation, Date.now());
+  if (place.queue !== lane.claimedOn) {
+    abandon(shard, lane);
+    dropLease(lane, port);
+    lane.place = place;
+    return;
+  }
   const planned = await planReservation(shard, lane, lease, reservation, port);
   if (planned !== null) await execute(shard, lane, lease, planned, port);
-  if (lane.lease !== null && lane.leaseChunks >= lease.chunksMax) {
-    dropLease(lane, port);
-  }
-  port.boundary();
+  returnUses(shard, lane);
+  if (lane.lease !== null && lane.leaseChunks >= lease.chunksMax) dropLease(lane, port);
 }
 
 interface Planned {
   readonly plan: Plan;
   readonly deviceClass: string;
   readonly names: CallNames;
+  /** Of the operator state under which the plan was made, or given out again. */
+  readonly epoch: number;
 }
 
 /** Plans the lane's reservation until a plan of the present epoch is there; null: given back. */
@@ -182,7 +206,10 @@ async function planReservation(
     const tag = `${reservation.chunk}.${round}`;
     const names = { id: `execute/${tag}`, summary: '', hostTimeoutMs };
     if (leased !== null) return { ...leased, names };
-    const call = planCall(shard, lane, lease, reservation);
+    const pins = pinsHere(shard, reservation, Date.now());
+    takeUses(shard, lane, pins, reservation.firstTile);
+    const call = planCall(shard, lane, lease, reservation, pins);
+    const { epoch } = call.request.where;
     show(lane, 'planning', tiles(reservation));
     let answer: PlanAnswer;
     try {
@@ -198,9 +225,10 @@ async function planReservation(
       abandon(shard, lane);
       return null;
     }
-    if (shard.operator.epoch !== call.request.where.epoch) {
+    if (shard.operator.epoch !== epoch || firstExpiry(pins) <= Date.now()) {
+      returnUses(shard, lane);
       count(shard, 'superseded');
-      if (claimQueue(shard.input, shard.operator) === lane.claimedOn) continue;
+      if (claimPlace(shard, reservation, Date.now()).queue === lane.claimedOn) continue;
       abandon(shard, lane);
       return null;
     }
@@ -210,8 +238,8 @@ async function planReservation(
     }
     const plan = answer.decision;
     const deviceClass = deviceClassOf(answer, plan.deviceId);
-    startPlanLease(shard, lane, plan, deviceClass);
-    return { plan, deviceClass, names };
+    startPlanLease(shard, lane, plan, deviceClass, pins);
+    return { plan, deviceClass, names, epoch };
   }
 }
 
@@ -223,24 +251,37 @@ function takeLeasedPlan(
 ): Omit<Planned, 'names'> | null {
   const lease = lane.planLease;
   if (lease === null || lease.left <= 0 || reservation.suspect !== null) return null;
-  if (lease.epoch !== shard.operator.epoch) return null;
+  if (lease.epoch !== shard.operator.epoch || lease.until <= Date.now()) return null;
+  if (!coverMore(pinsHere(shard, reservation, Date.now()))) return null;
   lease.left -= 1;
-  return { plan: lease.plan, deviceClass: lease.deviceClass };
+  return { plan: lease.plan, deviceClass: lease.deviceClass, epoch: lease.epoch };
 }
 
-function startPlanLease(shard: ShardState, lane: Lane, plan: Plan, deviceClass: string): void {
+function startPlanLease(
+  shard: ShardState,
+  lane: Lane,
+  plan: Plan,
+  deviceClass: string,
+  pins: readonly Pin[],
+): void {
   const isProbe = shard.counts.chunks === 0;
-  const left = isProbe ? 0 : chunksPerPlan(shard, plan) - 1;
-  lane.planLease = left > 0 ? { plan, deviceClass, epoch: shard.operator.epoch, left } : null;
+  const left = isProbe || !coverMore(pins) ? 0 : chunksPerPlan(shard, plan) - 1;
+  const { epoch } = shard.operator;
+  const until = firstExpiry(pins);
+  lane.planLease = left > 0 ? { plan, deviceClass, epoch, until, left } : null;
 }
 
 async function execute(
   shard: ShardState,
   lane: Lane,
   lease: HostLease,
-  { plan, deviceClass, names }: Planned,
+  { plan, deviceClass, names, epoch }: Planned,
   port: LanePort,
 ): Promise<void> {
+  if (shard.stop !== null || shard.operator.pause !== null || shard.operator.epoch !== epoch) {
+    abandon(shard, lane);
+    return;
+  }
   const queue = lease.deviceQueues[plan.deviceId];
   if (queue === undefined) {
     abandon(shard, lane);
@@ -255,14 +296,17 @@ async function execute(
     deviceId: plan.deviceId,
   });
   lane.leaseChunks += 1;
+  lane.uses = [];
+  const scope = new CancellationScope();
+  const forget = port.executing(scope);
   try {
     const order = executeOrder(shard, lease, range, plan);
-    const answer = await executeOn(queue, order, { ...names, summary });
+    const answer = await scope.run(() => executeOn(queue, order, { ...names, summary }));
     commit(shard, lane, answer);
     learn(shard, lane, plan, answer);
     Object.assign(lane, { hostLosses: 0, inputWaits: 0, holds: 0, surprises: 0 });
   } catch (error) {
-    const failure = classifyFailure(error, CancellationScope.current().consideredCancelled);
+    const failure = classifyFailure(error, scope.consideredCancelled);
     const attempt: Attempt = {
       planId: plan.planId,
       variant: plan.variant,
@@ -273,6 +317,8 @@ async function execute(
       learnFailure(shard, plan, deviceClass);
     }
     await follow(shard, lane, port, react(shard, lane, failure, attempt));
+  } finally {
+    forget();
   }
 }
 

@@ -61,6 +61,8 @@ export interface RunCarried {
   readonly excluded: readonly Exclusion[];
   /** Milliseconds the run was paused in all, a pause that lasts not counted. */
   readonly pausedMs: number;
+  /** When the run ended that is retried; absent when it goes on. The time since counts as paused. */
+  readonly endedAt?: number;
 }
 
 /** What is left of a shard that is done: many of them fit in one payload. */
@@ -266,8 +268,10 @@ export const PARKED_SIGNAL = 'parked';
 
 export interface ParkedNotice {
   readonly shard: number;
-  /** Tiles parked in this shard so far. */
+  /** Tiles parked in this shard and not skipped. */
   readonly parked: ParkedSummary;
+  /** How many are skipped. */
+  readonly skipped: number;
 }
 
 /** Search attributes of a run: Keywords, and the number of parked tiles (Int). */

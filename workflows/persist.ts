@@ -25,6 +25,8 @@ export interface PersistNames {
   readonly waiting: (sentence: string | null) => void;
   /** Whether somebody waits for the end: from then on a few tries are left. Absent: never. */
   readonly hurry?: () => boolean;
+  /** Tried again whatever it fails with, as long as it is not cancelled. Absent: false. */
+  readonly endless?: boolean;
 }
 
 /**
@@ -50,8 +52,10 @@ export async function persist<Answer>(
       if (failure.kind === 'cancelled') throw error;
       if (failure.kind === 'unexpected') surprises += 1;
       if (failure.kind === 'input-unavailable') waits += 1;
-      if (isFinal(failure) || surprises >= SURPRISES_MAX) throw asRunFailure(failure);
-      if (waits >= INPUT_WAITS_MAX) throw asRunFailure(failure, 'RUN_INPUT_UNAVAILABLE');
+      if (names.endless !== true) {
+        if (isFinal(failure) || surprises >= SURPRISES_MAX) throw asRunFailure(failure);
+        if (waits >= INPUT_WAITS_MAX) throw asRunFailure(failure, 'RUN_INPUT_UNAVAILABLE');
+      }
       const limitMs = attempt < LONG_WAIT_FROM ? WAIT_LIMIT_MS : 10 * WAIT_LIMIT_MS;
       const delayMs = backOffMs(attempt, 500, limitMs);
       names.waiting(`${names.summary} again: ${failure.message}`);

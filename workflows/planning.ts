@@ -1,26 +1,17 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
-import type { OperatorState } from '../operator/index.ts';
-import type {
-  Pin,
-  Plan,
-  PlanDecision,
-  PlanRefusal,
-  PlanSummary,
-  RequestPin,
-} from '../planner/index.ts';
+import type { Pin, Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
-import {
-  QUEUES,
-  type ExecuteAnswer,
-  type ExecuteOrder,
-  type HostLease,
-  type PlanAnswer,
-  type PlanCall,
-  type TileInterval,
+import type {
+  ExecuteAnswer,
+  ExecuteOrder,
+  HostLease,
+  PlanAnswer,
+  PlanCall,
+  TileInterval,
 } from './activity-contract.ts';
 import { addExclusions } from './exclusions.ts';
-import type { ShardInput } from './messages.ts';
+import { pinsHere, requestPin } from './pins-here.ts';
 import type { Lane, Reservation, ShardState } from './shard-state.ts';
 
 /**
@@ -36,26 +27,22 @@ export function rowsOf(shard: ShardState, range: TileInterval): number {
   return Math.max(0, Math.min(rows, range.endTile * tileRows) - first);
 }
 
-/** The queue on which a lane claims: a host pin names the host, GPU work the GPU pool. */
-export function claimQueue(input: ShardInput, operator: OperatorState): string {
-  const whole = operator.pins.filter(({ scope }) => scope.kind !== 'tiles');
-  const host = whole.findLast((pin) => pin.aspect === 'host');
-  if (host !== undefined) return QUEUES.host(String(host.value));
-  const runtime = whole.findLast((pin) => pin.aspect === 'runtime')?.value ?? input.spec.mode;
-  return runtime === 'gpu' ? QUEUES.poolCuda : QUEUES.poolAny;
-}
-
 /** Bytes of a plan call; the digest of the history gives way first, then the plan before. */
 const CALL_BYTES_MAX = 2_048;
 
-/** The plan call of a reservation; a suspect excludes what failed on it from every device here. */
+/**
+ * The plan call of a reservation; a suspect excludes what failed on it from every device here.
+ *
+ * @param pins those that can be in force in the reservation
+ */
 export function planCall(
   shard: ShardState,
   lane: Lane,
   lease: HostLease,
   reservation: Reservation,
+  pins: readonly Pin[] = pinsHere(shard, reservation, Date.now()),
 ): PlanCall {
-  const call = wholeCall(shard, lane, lease, reservation);
+  const call = wholeCall(shard, lane, lease, reservation, pins);
   let { entries } = shard.history;
   let bounded = call;
   while (entries.length > 0 && JSON.stringify(bounded).length > CALL_BYTES_MAX) {
@@ -72,6 +59,7 @@ function wholeCall(
   lane: Lane,
   lease: HostLease,
   reservation: Reservation,
+  pins: readonly Pin[],
 ): PlanCall {
   const { input, operator } = shard;
   const { spec, prepared, progress } = input;
@@ -98,7 +86,7 @@ function wholeCall(
         chunkIndex: shard.counts.chunks,
       },
       requested: { mode: spec.mode, precision: spec.precision },
-      pins: operator.pins.map(requestPin),
+      pins: pins.map(requestPin),
       limits: {
         memoryBytesMax: operator.limits.memoryBytesMax,
         chunkSecondsTarget: operator.limits.chunkSecondsTarget,
@@ -109,18 +97,6 @@ function wholeCall(
       history: shard.history,
       policyId: spec.policy,
     },
-  };
-}
-
-/** A pin without its words, and without what is so for most pins. */
-function requestPin(pin: Pin): RequestPin {
-  const { id, aspect, value, epoch, scope, expiresAt, chunksLeft, ifImpossible } = pin;
-  return {
-    ...{ id, aspect, value, epoch },
-    ...(scope.kind === 'run' ? {} : { scope }),
-    ...(expiresAt === null ? {} : { expiresAt }),
-    ...(chunksLeft === null ? {} : { chunksLeft }),
-    ...(ifImpossible === 'hold' ? {} : { ifImpossible }),
   };
 }
 

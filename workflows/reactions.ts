@@ -1,8 +1,10 @@
 // Owns the reactions of a lane to failures: what becomes of the range, of the lease, of the run;
 // and how long the lane backs off. Each kind of failure has its own bound; only data errors and
 // kernel faults can lead to a parked tile.
+import type { OperatorState } from '../operator/index.ts';
 import type { PlanRefusal } from '../planner/index.ts';
 import { judgeDataError, judgeKernelFault, judgeRefusal, type Suspect } from './bisection.ts';
+import { pinWords } from './describe.ts';
 import { backOffMs, type Failure } from './failures.ts';
 import type { ParkedSummary, RunFailure, RunFailureCode } from './messages.ts';
 import { rowsOf } from './planning.ts';
@@ -207,6 +209,7 @@ function suspectOf(range: Reservation): Suspect {
     attempt: suspect?.attempt ?? 1,
     faults: suspect?.faults ?? [],
     ...(suspect?.onlyOwn === true ? { onlyOwn: true } : {}),
+    ...(suspect?.pin === undefined ? {} : { pin: suspect.pin }),
   };
 }
 
@@ -217,7 +220,7 @@ function suspectOf(range: Reservation): Suspect {
 export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefusal): Reaction {
   lane.planLease = null;
   const range = lane.reservation;
-  const sentence = refusalSentence(refusal);
+  const sentence = refusalSentence(refusal, shard.operator);
   const innocent = range !== null && range.suspect === null && othersAreSuspect(shard, lane);
   if (innocent && shard.excluded.length > 0) {
     abandon(shard, lane);
@@ -245,10 +248,13 @@ function othersAreSuspect(shard: ShardState, lane: Lane): boolean {
   return shard.suspects.length > 0 || others.some(({ reservation }) => reservation?.suspect);
 }
 
-function refusalSentence(refusal: PlanRefusal): string {
+function refusalSentence(refusal: PlanRefusal, { pins }: OperatorState): string {
   const rejects = refusal.candidates
     .slice(0, 4)
     .map(({ variant, reject }) => `${variant} ${reject ?? ''}`.trim());
   const why = rejects.length > 0 ? rejects : refusal.reasons.map((reason) => reason.code);
-  return `no admissible plan (${refusal.code}): ${why.join(', ')}`;
+  const named = new Set(refusal.reasons.map(({ params }) => params?.['pin']));
+  const culprits = pins.filter(({ id }) => named.has(id)).map(pinWords);
+  const release = culprits.length > 0 ? `; clearing ${culprits.join(' or ')} would release it` : '';
+  return `no admissible plan (${refusal.code}): ${why.join(', ')}${release}`;
 }

@@ -1,5 +1,5 @@
 // Owns the run's state, its status answer and what it carries through continue-as-new.
-import type { OperatorState } from '../operator/index.ts';
+import { pauseSentence, type OperatorState } from '../operator/index.ts';
 import type { Exclusion } from '../planner/index.ts';
 import { emptyHistory, type HistoryDigest } from '../telemetry/index.ts';
 import type { PreparedRun, PublishAnswer, TileInterval } from './activity-contract.ts';
@@ -8,6 +8,7 @@ import { countTiles } from './intervals.ts';
 import {
   shardWorkflowId,
   type DoneShard,
+  type ParkedNotice,
   type ParkedSummary,
   type RunCarried,
   type RunFailure,
@@ -24,8 +25,8 @@ export interface RunState {
   phase: RunPhase;
   prepared: PreparedRun | null;
   shards: readonly ShardProgress[];
-  /** Shard index → tiles parked so far, as open shards told. */
-  readonly parkedOpen: Map<number, ParkedSummary>;
+  /** Shard index → tiles that are parked or skipped by now, as open shards told. */
+  readonly parkedOpen: Map<number, Omit<ParkedNotice, 'shard'>>;
   readonly open: Set<number>;
   history: HistoryDigest;
   excluded: readonly Exclusion[];
@@ -35,6 +36,10 @@ export interface RunState {
   published: PublishAnswer | null;
   failure: RunFailure | null;
   waiting: string | null;
+  /** Changes of the operator state in this execution: each of them makes its history longer. */
+  changes: number;
+  /** Set when the end is certain: requests that come now are refused. */
+  ending: boolean;
 }
 
 export function openRun(input: RunInput, now: number): RunState {
@@ -50,11 +55,13 @@ export function openRun(input: RunInput, now: number): RunState {
     history: carried?.history ?? emptyHistory(),
     excluded: carried?.excluded ?? [],
     startedAt: carried?.startedAt ?? now,
-    pausedMs: carried?.pausedMs ?? 0,
+    pausedMs: (carried?.pausedMs ?? 0) + (now - (carried?.endedAt ?? now)),
     finishedAt: null,
     published: null,
     failure: null,
     waiting: null,
+    changes: 0,
+    ending: false,
   };
 }
 
@@ -65,6 +72,38 @@ export function carriedOf(run: RunState, prepared: PreparedRun): RunCarried {
     .filter(({ state }) => state !== 'pending')
     .map((progress) => (progress.state === 'done' ? doneShard(progress) : progress));
   return { prepared, shards, startedAt, history, excluded, pausedMs };
+}
+
+/**
+ * The input from which a closed run is started again; null before it is prepared. What ended badly is
+ * left over, and nothing is excluded any more: hosts and kernels may have been mended meanwhile.
+ */
+export function ledgerOf(run: RunState, now: number): RunInput | null {
+  if (run.prepared === null) return null;
+  const carried = carriedOf(run, run.prepared);
+  const endedAt = run.finishedAt ?? now;
+  const { pause } = run.operator;
+  const lasting = pause === null ? 0 : Math.max(0, endedAt - pause.since);
+  return {
+    ...run.input,
+    operator: run.operator,
+    carried: {
+      ...carried,
+      shards: carried.shards.map((one) => ('range' in one ? leftOver(one) : one)),
+      excluded: [],
+      pausedMs: run.pausedMs + lasting,
+      endedAt,
+    },
+    generation: (run.input.generation ?? 0) + 1,
+  };
+}
+
+function leftOver(progress: ShardProgress): ShardProgress {
+  const suspects = progress.suspects.map(({ firstTile, endTile, pin }) => {
+    const again = { firstTile, endTile, attempt: 1, faults: [] };
+    return pin === undefined ? again : { ...again, pin };
+  });
+  return { ...progress, state: 'yielded', suspects, excluded: [], chunkRowsMax: null };
 }
 
 function doneShard(progress: ShardProgress): DoneShard {
@@ -81,7 +120,8 @@ function shardsOf({ prepared, shards }: RunCarried): readonly ShardProgress[] {
   return prepared.shards.map((range, shard) => {
     const one = begun.get(shard);
     if (one === undefined) return pendingShard(shard, range);
-    if ('range' in one) return one;
+    // A run that is retried goes on with what a shard that ended badly has left.
+    if ('range' in one) return { ...one, state: 'yielded' };
     const { state, head, segments, nextChunk, skipped, ordersThrough, tilesDone, rowsDone } = one;
     const parked = { count: one.parked, first: null };
     const counts = { ...NO_COUNTS, tilesDone, rowsDone };
@@ -137,16 +177,30 @@ export function learnFrom(run: RunState, { history, excluded }: ShardProgress): 
   run.excluded = addExclusions(run.excluded, excluded);
 }
 
-/** Tiles parked in the whole run, as far as the run has been told. */
+/** Tiles parked in the whole run and not skipped, as far as the run has been told. */
 export function parkedTiles(run: RunState): ParkedSummary {
   let count = 0;
   let first: ParkedSummary['first'] = null;
   for (const { shard, parked } of run.shards) {
-    const told = run.open.has(shard) ? run.parkedOpen.get(shard) : undefined;
-    count += Math.max(parked.count, told?.count ?? 0);
-    first ??= parked.first ?? told?.first ?? null;
+    const told = (run.open.has(shard) ? run.parkedOpen.get(shard)?.parked : undefined) ?? parked;
+    count += told.count;
+    first ??= told.first;
   }
   return { count, first };
+}
+
+/** Tiles skipped in the whole run, as far as the run has been told. */
+export function skippedTiles(run: RunState): number {
+  return run.shards.reduce((sum, { shard, skipped }) => {
+    const told = run.open.has(shard) ? run.parkedOpen.get(shard)?.skipped : undefined;
+    return sum + (told ?? countTiles(skipped));
+  }, 0);
+}
+
+/** One sentence: what the run waits for; null while it works. */
+function waitingOf({ phase, operator, waiting }: RunState): string | null {
+  const isHeld = phase === 'running' && operator.pause !== null && operator.cancel === null;
+  return isHeld && operator.pause !== null ? pauseSentence(operator.pause) : waiting;
 }
 
 export function runStatus(run: RunState): RunStatus {
@@ -179,6 +233,6 @@ export function runStatus(run: RunState): RunStatus {
     sink: input.spec.sink.path,
     published: run.published,
     error: run.failure,
-    waiting: run.waiting,
+    waiting: waitingOf(run),
   };
 }

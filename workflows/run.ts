@@ -1,6 +1,7 @@
 // Owns the run workflow: prepare → shards in a sliding window → publish; operator state; its own
 // continue-as-new, which happens with no child open.
 import {
+  CancellationScope,
   CancelledFailure,
   allHandlersFinished,
   condition,
@@ -10,17 +11,14 @@ import {
   isCancellation,
   setCurrentDetails,
   setHandler,
-  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { OperatorState } from '../operator/index.ts';
 import type { PreparedRun } from './activity-contract.ts';
+import { createAttributes } from './attributes.ts';
 import { runDetails } from './describe.ts';
 import { failureOf, runFailed } from './errors.ts';
 import {
-  OPERATOR_SIGNAL,
   PARKED_SIGNAL,
-  SEARCH_ATTRIBUTES,
   STATUS_QUERY,
   type ParkedNotice,
   type RunFailureCode,
@@ -29,20 +27,22 @@ import {
   type RunResult,
   type RunStatus,
 } from './messages.ts';
+import { startOperating, type Operating } from './operating.ts';
 import { persist } from './persist.ts';
 import { tooManySentence } from './reactions.ts';
+import { followClosed, isBehind } from './run-orders.ts';
 import {
   carriedOf,
   openRun,
   parkedTiles,
   pendingShard,
   runStatus,
+  skippedTiles,
   type RunState,
 } from './run-state.ts';
 import { createWindow, type Window } from './window.ts';
 
 const statusQuery = defineQuery<RunStatus>(STATUS_QUERY);
-const operatorSignal = defineSignal<[OperatorState]>(OPERATOR_SIGNAL);
 const parkedSignal = defineSignal<[ParkedNotice]>(PARKED_SIGNAL);
 
 /**
@@ -54,35 +54,53 @@ const parkedSignal = defineSignal<[ParkedNotice]>(PARKED_SIGNAL);
  */
 export async function runWorkflow(input: RunInput): Promise<RunResult> {
   const run = openRun(input, Date.now());
-  const control: { window: Window | null } = { window: null };
-  registerHandlers(run, control);
-  if (input.carried === null) setPhase(run, 'preparing');
+  const continues = workflowInfo().continuedFromExecutionRunId !== undefined;
+  const control: Control = { window: null, attributes: createAttributes(run, continues) };
+  // An order to cancel ends this scope at once; the server's own cancellation follows it.
+  const scope = new CancellationScope();
+  setHandler(statusQuery, () => runStatus(run));
+  setHandler(parkedSignal, ({ shard, parked, skipped }) => {
+    run.parkedOpen.set(shard, { parked, skipped });
+    checkParked(run, control);
+  });
+  const operating = startOperating(run, {
+    changed: () => {
+      control.window?.broadcast();
+      checkParked(run, control);
+      showDetails(run);
+    },
+    cancel: () => scope.cancel(),
+    waiting: waitingOf(run),
+  });
   try {
-    const prepared = run.prepared ?? (await prepare(run));
-    control.window = createWindow(run, prepared, () => showDetails(run));
-    if (input.carried === null) setPhase(run, 'running');
-    checkParked(run, control.window);
-    const outcome = await control.window.drive();
-    if (run.failure !== null) throw runFailed(run.failure);
-    if (outcome === 'stopped') throw new CancelledFailure('the run was cancelled');
-    if (outcome === 'rotate') await rotate(run, prepared);
-    return await publish(run, prepared);
+    const result = await scope.run(() => runToEnd(run, control));
+    await operating.close();
+    return result;
   } catch (error) {
-    throw ended(run, error);
+    throw await ended(run, control, operating, error);
   }
 }
 
-function registerHandlers(run: RunState, control: { window: Window | null }): void {
-  setHandler(statusQuery, () => runStatus(run));
-  setHandler(operatorSignal, (operator) => {
-    if (operator.epoch <= run.operator.epoch) return;
-    run.operator = operator;
-    control.window?.broadcast(operator);
-  });
-  setHandler(parkedSignal, ({ shard, parked }) => {
-    run.parkedOpen.set(shard, parked);
-    if (control.window !== null) checkParked(run, control.window);
-  });
+interface Control {
+  window: Window | null;
+  /** Writes the search attributes that changed. */
+  readonly attributes: () => void;
+}
+
+async function runToEnd(run: RunState, control: Control): Promise<RunResult> {
+  if (run.phase === 'preparing') setPhase(run, control, 'preparing');
+  const prepared = run.prepared ?? (await prepare(run));
+  const window = createWindow(run, prepared, () => checkParked(run, control));
+  control.window = window;
+  setPhase(run, control, 'running');
+  // Orders come first: a run that is retried may have more parked tiles than it is allowed.
+  await followClosed(run, prepared, () => CancellationScope.current().consideredCancelled);
+  checkParked(run, control);
+  const outcome = await window.drive();
+  if (run.failure !== null) throw runFailed(run.failure);
+  if (outcome === 'stopped') throw new CancelledFailure('the run was cancelled');
+  if (outcome === 'rotate') await rotate(run, prepared);
+  return publish(run, control, prepared);
 }
 
 async function prepare(run: RunState): Promise<PreparedRun> {
@@ -98,9 +116,9 @@ async function prepare(run: RunState): Promise<PreparedRun> {
   return prepared;
 }
 
-async function publish(run: RunState, prepared: PreparedRun): Promise<RunResult> {
+async function publish(run: RunState, control: Control, prepared: PreparedRun): Promise<RunResult> {
   const { runId, spec, specDigest } = run.input;
-  setPhase(run, 'publishing');
+  setPhase(run, control, 'publishing');
   const names = { id: 'publish', summary: 'publish', waiting: waitingOf(run) };
   const published = await persist(names, (io) =>
     io.publishRun({
@@ -118,11 +136,11 @@ async function publish(run: RunState, prepared: PreparedRun): Promise<RunResult>
   );
   run.published = published;
   const phase = published.outcome === 'partial' ? 'partial' : 'finished';
-  setPhase(run, phase);
+  setPhase(run, control, phase);
   return { runId, phase, published };
 }
 
-/** Continues as new; a signal that comes in meanwhile is in the operator state that is carried. */
+/** Continues as new; what operators ask meanwhile is in the state that is carried. */
 async function rotate(run: RunState, prepared: PreparedRun): Promise<never> {
   await condition(allHandlersFinished);
   return continueAsNew<typeof runWorkflow>({
@@ -133,24 +151,36 @@ async function rotate(run: RunState, prepared: PreparedRun): Promise<never> {
 }
 
 /** Fails the run when all shards together have parked more than the limit. */
-function checkParked(run: RunState, window: Window): void {
+function checkParked(run: RunState, { window, attributes }: Control): void {
+  if (window === null) return;
+  attributes();
+  showDetails(run);
   const parked = parkedTiles(run);
   const { failedTiles } = run.operator.limits;
-  if (parked.count <= failedTiles || run.failure !== null) return;
+  if (parked.count <= failedTiles || run.failure !== null || isBehind(run)) return;
   const code: RunFailureCode = 'RUN_TOO_MANY_FAILED_TILES';
   run.failure = { code, message: tooManySentence(parked, failedTiles) };
   window.yieldAll();
 }
 
 /** Settles the phase after a failure; passes continue-as-new and cancellation through. */
-function ended(run: RunState, error: unknown): unknown {
+async function ended(
+  run: RunState,
+  control: Control,
+  operating: Operating,
+  error: unknown,
+): Promise<unknown> {
   if (isContinueAsNew(error)) return error;
   if (isCancellation(error)) {
-    setPhase(run, 'cancelled');
+    run.waiting = 'waiting for the server to record the cancellation';
+    await operating.cancelled();
+    setPhase(run, control, 'cancelled');
+    await operating.close();
     return error;
   }
   run.failure ??= failureOf(error, 'RUN_ACTIVITY_FAILED');
-  setPhase(run, 'failed');
+  setPhase(run, control, 'failed');
+  await operating.close();
   return runFailed(run.failure);
 }
 
@@ -158,16 +188,11 @@ function isContinueAsNew(error: unknown): boolean {
   return error instanceof Error && error.name === 'ContinueAsNew';
 }
 
-function setPhase(run: RunState, phase: RunPhase): void {
+function setPhase(run: RunState, { attributes }: Control, phase: RunPhase): void {
   run.phase = phase;
   run.waiting = null;
   if (['finished', 'partial', 'failed', 'cancelled'].includes(phase)) run.finishedAt = Date.now();
-  if (run.input.tuning.searchAttributes !== false) {
-    upsertSearchAttributes({
-      [SEARCH_ATTRIBUTES.pipeline]: [run.input.spec.name],
-      [SEARCH_ATTRIBUTES.phase]: [phase],
-    });
-  }
+  attributes();
   showDetails(run);
 }
 
@@ -188,6 +213,9 @@ function showDetails(run: RunState): void {
       tilesDone: status.closed.tilesDone,
       shards: run.shards.length,
       open: run.open.size,
+      parked: parkedTiles(run).count,
+      skipped: skippedTiles(run),
+      operator: run.operator,
       waiting: status.waiting,
       error: status.error === null ? null : `${status.error.code}: ${status.error.message}`,
     }),

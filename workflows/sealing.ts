@@ -16,6 +16,8 @@ const LOSSES_MAX = 5;
 export interface Sealer {
   /** Starts a seal in the background when enough parts wait for it. */
   sealWhenDue(): void;
+  /** Seals until each tile that is parked is named by a segment. */
+  sealParked(): Promise<void>;
   /** Seals everything; resolves when no part, parked tile or plan record is left unsealed. */
   sealAll(): Promise<void>;
 }
@@ -74,6 +76,10 @@ export function createSealer(shard: ShardState, port: SealerPort): Sealer {
       const parts = shard.unsealed.length >= shard.input.tuning.sealPartsMax;
       const parked = shard.parkedUnsealed.length >= SEAL_PARKED_MAX;
       if (!broken && (parts || parked)) void start();
+    },
+    sealParked: async () => {
+      if (running !== null) await running;
+      while (!broken && shard.parkedUnsealed.length > 0) await start();
     },
     sealAll: async () => {
       if (running !== null) await running;

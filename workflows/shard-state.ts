@@ -17,6 +17,7 @@ import type { Suspect, Verdict } from './bisection.ts';
 import { addExclusions, exclusionOf, liftExclusions } from './exclusions.ts';
 import { reserveAtFront } from './fronts.ts';
 import { giveBackTiles } from './intervals.ts';
+import type { ClaimPlace } from './pins-here.ts';
 import type {
   LaneStatus,
   ParkedSummary,
@@ -43,6 +44,8 @@ export interface PlanLease {
   readonly plan: Plan;
   readonly deviceClass: string;
   readonly epoch: number;
+  /** Milliseconds since the Unix epoch at which a pin of the plan ends; Infinity: none does. */
+  readonly until: number;
   left: number;
 }
 
@@ -54,6 +57,10 @@ export interface Lane {
   leaseChunks: number;
   reservation: Reservation | null;
   planLease: PlanLease | null;
+  /** Where the next claim must go for the range that the lane gave back; null: the usual queue. */
+  place: ClaimPlace | null;
+  /** Pins with a number of chunks of which the lane holds a use. */
+  uses: readonly string[];
   previous: PlanSummary | null;
   /** First tile behind the lane's last chunk: its next one begins there. */
   front: number | null;

@@ -13,6 +13,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { OperatorState } from '../operator/index.ts';
+import type { HostLease } from './activity-contract.ts';
 import { releaseLease } from './calls.ts';
 import { shardDetails } from './describe.ts';
 import { countTiles } from './intervals.ts';
@@ -28,8 +29,9 @@ import {
   type ShardResult,
   type ShardStatus,
 } from './messages.ts';
-import { claimQueue } from './planning.ts';
+import { claimPlace, keptUses } from './pins-here.ts';
 import { createSealer, type Sealer } from './sealing.ts';
+import { createFollower, type Follower } from './shard-orders.ts';
 import { hasWork, openShard, progressOf, type ShardState, type StopReason } from './shard-state.ts';
 
 const operatorSignal = defineSignal<[OperatorState]>(OPERATOR_SIGNAL);
@@ -42,6 +44,7 @@ interface Control {
   readonly fail: (failure: RunFailure) => void;
   readonly port: LanePort;
   readonly sealer: Sealer;
+  readonly orders: Follower;
   /** Releases that are still under way; a shard ends with none. */
   readonly releases: Set<Promise<void>>;
 }
@@ -58,11 +61,13 @@ export async function shardWorkflow(input: ShardInput): Promise<ShardResult> {
   for (;;) {
     await runLanes(shard, control);
     await CancellationScope.nonCancellable(async () => {
+      await control.orders.follow();
       await control.sealer.sealAll();
       await Promise.all(control.releases);
     });
     if (shard.failure !== null)
       return { progress: progressOf(shard, 'failed'), failure: shard.failure };
+    if (shard.stop === null && control.orders.isBehind()) continue;
     const isDone = !hasWork(shard) && shard.unsealed.length === 0;
     if (isDone) return { progress: progressOf(shard, 'done'), failure: null };
     if (shard.stop === 'cancel') return { progress: progressOf(shard, 'cancelled'), failure: null };
@@ -116,6 +121,7 @@ async function runLanes(shard: ShardState, { port }: Control): Promise<void> {
 
 function createControl(shard: ShardState): Control {
   const scopes = new Set<CancellationScope>();
+  const executes = new Set<CancellationScope>();
   const releases = new Set<Promise<void>>();
   const interrupt = (): void => scopes.forEach((scope) => scope.cancel());
   const stop = (reason: StopReason): void => {
@@ -126,7 +132,9 @@ function createControl(shard: ShardState): Control {
     shard.failure ??= failure;
     stop('fail');
   };
-  const sealer = createSealer(shard, { fail, waiting: (text) => showWaiting(shard, text) });
+  const waiting = (text: string | null): void => showWaiting(shard, text);
+  const sealer = createSealer(shard, { fail, waiting });
+  const orders = createFollower(shard, { fail, waiting, sealer, parked: () => tellParked(shard) });
   const port: LanePort = {
     boundary: () => {
       boundary(shard, sealer, stop);
@@ -135,25 +143,44 @@ function createControl(shard: ShardState): Control {
     },
     fail,
     parked: () => tellParked(shard),
-    release: (lease) => {
-      const released = CancellationScope.nonCancellable(() => releaseLease(lease))
-        .catch(() => undefined)
-        .finally(() => releases.delete(released));
-      releases.add(released);
-    },
-    interruptible: (scope) => {
-      scopes.add(scope);
-      return () => scopes.delete(scope);
-    },
+    release: (lease) => release(lease, releases),
+    interruptible: (scope) => register(scopes, scope),
+    executing: (scope) => register(executes, scope),
   };
   setHandler(yieldSignal, () => stop('yield'));
   setHandler(operatorSignal, (operator) => {
     if (operator.epoch <= shard.operator.epoch) return;
-    const before = claimQueue(shard.input, shard.operator);
-    shard.operator = operator;
-    if (operator.pause !== null || claimQueue(shard.input, operator) !== before) interrupt();
+    if (obey(shard, operator)) interrupt();
+    if (operator.pause?.mode === 'now') executes.forEach((scope) => scope.cancel());
+    void orders.follow();
+    setCurrentDetails(shardDetails(shard));
   });
-  return { stop, fail, port, sealer, releases };
+  void orders.follow();
+  return { stop, fail, port, sealer, orders, releases };
+}
+
+/** Takes a newer operator state over; tells whether what lanes claim now is no longer wanted. */
+function obey(shard: ShardState, operator: OperatorState): boolean {
+  const placeBefore = claimPlace(shard, null, Date.now()).queue;
+  shard.operator = operator;
+  shard.pinUses = keptUses(shard.pinUses, operator);
+  const lanes = [...shard.lanes.values()];
+  const special = lanes.some(({ place }) => place !== null);
+  for (const lane of lanes) lane.place = null;
+  const isElsewhere = claimPlace(shard, null, Date.now()).queue !== placeBefore;
+  return operator.pause !== null || special || isElsewhere;
+}
+
+function register(scopes: Set<CancellationScope>, scope: CancellationScope): () => void {
+  scopes.add(scope);
+  return () => scopes.delete(scope);
+}
+
+function release(lease: HostLease, releases: Set<Promise<void>>): void {
+  const released = CancellationScope.nonCancellable(() => releaseLease(lease))
+    .catch(() => undefined)
+    .finally(() => releases.delete(released));
+  releases.add(released);
 }
 
 function isReserved(shard: ShardState): boolean {
@@ -180,7 +207,8 @@ function showWaiting(shard: ShardState, sentence: string | null): void {
 function tellParked(shard: ShardState): void {
   const { parent } = workflowInfo();
   if (parent === undefined) return;
-  const notice = { shard: shard.input.progress.shard, parked: shard.parked };
+  const { shard: index } = shard.input.progress;
+  const notice = { shard: index, parked: shard.parked, skipped: countTiles(shard.skipped) };
   void getExternalWorkflowHandle(parent.workflowId)
     .signal(parkedSignal, notice)
     .catch(() => undefined);

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { ShardStatus } from '../../workflows/messages.ts';
 import { SHARD_STATUS_QUERY, STATUS_QUERY } from '../../workflows/messages.ts';
 import type { RunStatus } from '../../workflows/messages.ts';
+import { operate, requestOf } from '../e2e/harness/operators.ts';
 import { startFleet, type Fleet } from '../e2e/harness/simulated-fleet.ts';
 import { runInput } from '../e2e/harness/simulated-values.ts';
 import { SimulatedWork } from '../e2e/harness/simulated-work.ts';
@@ -98,12 +99,13 @@ describe('runWorkflow', () => {
     work.onPlan = async ({ request }) => {
       if (request.where.chunk !== 2 || told) return;
       told = true;
-      await handle.signal('operatorState', { ...input.operator, epoch: 7 });
+      const command = { verb: 'limits', set: { chunkSecondsTarget: 2 } } as const;
+      await operate(handle, requestOf(command));
       await new Promise((resolve) => setTimeout(resolve, 300));
     };
     expect(await handle.result()).toMatchObject({ phase: 'finished' });
     const third = work.planned().filter(({ request }) => request.where.chunk === 2);
-    expect(third.map(({ request }) => request.where.epoch)).toEqual([1, 7]);
+    expect(third.map(({ request }) => request.where.epoch)).toEqual([1, 2]);
     expect(work.executed().filter(({ chunk }) => chunk === 2)).toHaveLength(1);
   });
 

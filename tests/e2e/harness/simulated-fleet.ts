@@ -12,6 +12,7 @@ import { isEngineError } from '../../../core/index.ts';
 import type { runWorkflow } from '../../../workflows/run.ts';
 import {
   QUEUES,
+  type CancelRunRequest,
   type ClaimRequest,
   type ExecuteOrder,
   type PlanCall,
@@ -104,6 +105,12 @@ export async function startFleet(address: string, work: SimulatedWork): Promise<
       prepareRun: work.prepare.bind(work),
       sealSegment: work.seal.bind(work),
       publishRun: work.publish.bind(work),
+      checkPins: work.checkPins.bind(work),
+      selectParked: work.selectParked.bind(work),
+      cancelRun: async ({ workflowId, runId }: CancelRunRequest): Promise<void> => {
+        await work.onCancel();
+        await client.workflow.getHandle(workflowId, runId).cancel();
+      },
     },
   });
   const start = async (input: RunInput): ReturnType<Fleet['start']> => {

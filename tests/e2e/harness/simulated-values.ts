@@ -70,12 +70,16 @@ export function simulatedSnapshot(host: string): TelemetrySnapshot {
 export function simulatedRefusal(
   variants: readonly string[],
   onRefusal: 'hold' | 'fail',
+  pin?: string,
 ): PlanRefusal {
   return {
     schema: 'tileloom.plan-refusal/1',
     code: 'PLAN_NO_VARIANT',
     onRefusal,
-    reasons: [{ code: 'NO_ADMISSIBLE_VARIANT' }],
+    reasons:
+      pin === undefined
+        ? [{ code: 'NO_ADMISSIBLE_VARIANT' }]
+        : [{ code: 'RELEASE_BY_CLEARING_PIN', params: { pin } }],
     candidates: variants.map((variant) => ({
       variant,
       deviceId: 'cpu',

@@ -4,6 +4,8 @@
 // The ledger is checked as the real publish checks it: each tile exactly once.
 import { createHash } from 'node:crypto';
 import type {
+  CheckPinsAnswer,
+  CheckPinsRequest,
   ExecuteAnswer,
   ExecuteOrder,
   ParkedTile,
@@ -17,8 +19,11 @@ import type {
   SealAnswer,
   SealRequest,
   SegmentRef,
+  SelectParkedAnswer,
+  SelectParkedRequest,
 } from '../../../workflows/activity-contract.ts';
 import type { Plan } from '../../../planner/index.ts';
+import { uniteTiles } from '../../../workflows/intervals.ts';
 import { simulatedRefusal, simulatedSnapshot, WORK } from './simulated-values.ts';
 
 export interface SimulatedDataset {
@@ -37,6 +42,7 @@ export type Call =
   | { readonly kind: 'plan'; readonly host: string; readonly call: PlanCall }
   | { readonly kind: 'execute'; readonly host: string; readonly order: ExecuteOrder }
   | { readonly kind: 'seal'; readonly request: SealRequest }
+  | { readonly kind: 'select'; readonly request: SelectParkedRequest }
   | { readonly kind: 'publish'; readonly request: PublishRequest };
 
 export interface Segment {
@@ -62,6 +68,12 @@ export class SimulatedWork {
   onSeal: (request: SealRequest) => Promise<readonly PartRef[] | void> | readonly PartRef[] | void =
     () => undefined;
   onPrepare: (request: PrepareRequest) => Promise<void> | void = () => undefined;
+
+  onCheckPins: (request: CheckPinsRequest) => Promise<readonly string[]> | readonly string[] =
+    () => [];
+  onSelect: (request: SelectParkedRequest) => Promise<void> | void = () => undefined;
+  onCancel: () => Promise<void> | void = () => undefined;
+  onPublish: (request: PublishRequest) => Promise<void> | void = () => undefined;
 
   constructor(dataset: Partial<SimulatedDataset> = {}) {
     this.dataset = { tiles: 40, tileRows: 1000, chunkTiles: 4, ...dataset };
@@ -106,12 +118,21 @@ export class SimulatedWork {
     };
   }
 
-  /** First variant that is not excluded here; as many tiles as wanted and allowed. */
+  /** The pinned variant, else the first that is not excluded; as many tiles as wanted and allowed. */
   decide(call: PlanCall): PlanAnswer['decision'] {
-    const { where, limits, excluded } = call.request;
+    const { where, limits, excluded, pins } = call.request;
     const out = new Set(excluded.map(({ variant }) => variant));
-    const variant = this.variants.find((name) => !out.has(name));
-    if (variant === undefined) return simulatedRefusal(this.variants, 'fail');
+    const pinned = pins.find(
+      ({ aspect, scope }) =>
+        aspect === 'variant' &&
+        (scope?.kind !== 'tiles' ||
+          (scope.firstTile <= where.firstTile && where.firstTile <= scope.lastTile)),
+    );
+    const known = pinned === undefined ? this.variants : [String(pinned.value)];
+    const variant = known.find((name) => this.variants.includes(name) && !out.has(name));
+    if (variant === undefined) {
+      return simulatedRefusal(this.variants, pinned?.ifImpossible ?? 'fail', pinned?.id);
+    }
     const { tileRows, chunkTiles } = this.dataset;
     const rowsMax = Math.min(chunkTiles * tileRows, limits.chunkRowsMax ?? Infinity);
     const wanted = Math.max(1, Math.floor(rowsMax / tileRows));
@@ -193,16 +214,44 @@ export class SimulatedWork {
     };
   }
 
+  async checkPins(request: CheckPinsRequest): Promise<CheckPinsAnswer> {
+    return { problems: await this.onCheckPins(request) };
+  }
+
+  /** Tiles that are parked and not done later, per shard and joined. */
+  async selectParked(request: SelectParkedRequest): Promise<SelectParkedAnswer> {
+    this.calls.push({ kind: 'select', request });
+    await this.onSelect(request);
+    const { tiles, fingerprint } = request.select;
+    const isMeant = (one: ParkedTile): boolean =>
+      (fingerprint === null || one.fingerprint === fingerprint) &&
+      (tiles === null ||
+        tiles.some(({ firstTile, endTile }) => firstTile <= one.tile && one.tile < endTile));
+    const shards = request.shards.map(({ shard, head }) => {
+      const { parkedRecords } = this.ledger([head]);
+      const meant = parkedRecords.filter(isMeant).map(({ tile }) => tile);
+      return {
+        shard,
+        tiles: uniteTiles(meant.map((tile) => ({ firstTile: tile, endTile: tile + 1 }))),
+      };
+    });
+    return { shards };
+  }
+
   async publish(request: PublishRequest): Promise<PublishAnswer> {
     this.calls.push({ kind: 'publish', request });
+    await this.onPublish(request);
     const { done, parked } = this.ledger(request.heads);
     const tiles = [...done, ...parked].toSorted((a, b) => a - b);
     const wrong = tiles.findIndex((tile, index) => tile !== index);
     if (tiles.length !== request.tiles || wrong >= 0) {
       throw new Error(`ledger does not cover each tile once: ${tiles.join(',')}`);
     }
+    const skipped = parked.filter((tile) =>
+      request.skipped.some(({ firstTile, endTile }) => firstTile <= tile && tile < endTile),
+    );
     return {
-      outcome: parked.length > 0 ? 'partial' : 'success',
+      outcome: parked.length > skipped.length ? 'partial' : 'success',
       runDigest: digest(parked.join(',')),
       manifest: 'manifest.json',
       result: 'result.csv',
@@ -212,14 +261,21 @@ export class SimulatedWork {
       outside: 0,
       invalid: 0,
       parkedTiles: parked.length,
-      skippedTiles: 0,
+      skippedTiles: skipped.length,
     };
   }
 
-  /** Tiles that the segment chains below these heads name, with repetitions. */
-  ledger(heads: readonly (SegmentRef | null)[]): { done: number[]; parked: number[] } {
+  /**
+   * Tiles that the segment chains below these heads name, with repetitions of what is done; a tile is
+   * parked when no segment names it as done.
+   */
+  ledger(heads: readonly (SegmentRef | null)[]): {
+    done: number[];
+    parked: number[];
+    parkedRecords: readonly ParkedTile[];
+  } {
     const done: number[] = [];
-    const parked: number[] = [];
+    const parked = new Map<number, ParkedTile>();
     for (const head of heads) {
       for (let at = head?.sha256 ?? null; at !== null;) {
         const segment = this.segments.get(at);
@@ -227,11 +283,13 @@ export class SimulatedWork {
         for (const { firstTile, endTile } of segment.parts) {
           for (let tile = firstTile; tile < endTile; tile += 1) done.push(tile);
         }
-        parked.push(...segment.parked.map(({ tile }) => tile));
+        for (const one of segment.parked) parked.set(one.tile, parked.get(one.tile) ?? one);
         at = segment.ref.previousSha256;
       }
     }
-    return { done, parked };
+    for (const tile of done) parked.delete(tile);
+    const tiles = [...parked.keys()].toSorted((a, b) => a - b);
+    return { done, parked: tiles, parkedRecords: [...parked.values()] };
   }
 }
 
