@@ -1,5 +1,5 @@
 // Owns the activities of the io queue and their heartbeat, which also carries cancellation.
-import { heartbeat } from '@temporalio/activity';
+import { heartbeat, log } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { Registry } from '../registry/index.ts';
 import type { IoActivities } from '../workflows/activity-contract.ts';
@@ -25,7 +25,8 @@ export function createIoActivities(dependencies: IoDependencies): IoActivities {
   return {
     prepareRun: (request) => beating(() => prepareRun(dependencies, request)),
     sealSegment: (request) => beating(() => sealSegment(dependencies, request)),
-    publishRun: (request) => beating(() => publishRun(dependencies, request)),
+    publishRun: (request) =>
+      beating(() => publishRun({ ...dependencies, warn: (message) => log.warn(message) }, request)),
     checkPins: (request) => beating(() => checkPins(dependencies, request)),
     selectParked: (request) => beating(() => selectParked(request)),
     cancelRun: async ({ workflowId, runId }) => {

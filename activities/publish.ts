@@ -3,6 +3,7 @@
 // It is idempotent: a second attempt writes the same bytes. A retried run publishes anew under the
 // next generation, in place of what it published before.
 import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
 import {
   beginPublication,
   chainFiles,
@@ -40,7 +41,10 @@ import type {
 import { loadContext } from './context.ts';
 
 export interface PublishDependencies {
+  readonly client: Client;
   readonly registry: Registry;
+  /** Hears of what did not keep the run from being published. */
+  readonly warn: (message: string) => void;
 }
 
 interface Ledger {
@@ -61,7 +65,7 @@ export async function publishRun(
   const ledger = await readLedger(context, request);
   const aggregate = encodePartials(ledger.partials);
   const runDigest = ledger.records.digest(aggregate);
-  await beginPublication(context.sinkPath, request.generation);
+  await beginPublication(context.sinkPath, { generation: request.generation, runDigest });
   const results = context.aggregate
     ? await writeResults(context, request.spec, ledger.partials)
     : [];

@@ -81,14 +81,21 @@ export function isPartial(marker: Pick<SinkMarker, 'parkedTiles' | 'skippedTiles
  * Makes room for a publication: removes the marker of an earlier one and keeps its manifest. To be
  * called before any result is written; doing it again is harmless.
  *
- * @throws {DatasetError} `SINK_CONFLICT` when a later publication has begun
+ * @throws {DatasetError} `SINK_CONFLICT` when a later publication has begun, or another answer was
+ *   published under the same number
  */
-export async function beginPublication(sink: string, generation: number): Promise<void> {
+export async function beginPublication(
+  sink: string,
+  { generation, runDigest }: Pick<SinkManifest, 'generation' | 'runDigest'>,
+): Promise<void> {
   const paths = sinkPaths(sink);
   const known = await readManifest(sink);
   const kept = await keptManifests(sink);
   const latest = Math.max(known?.generation ?? -1, ...kept.map((each) => each.generation + 1));
   if (latest > generation) throw overtaken(paths.root, generation, latest);
+  if (known?.generation === generation && known.runDigest !== runDigest) {
+    throw conflict(paths.manifest, canonicalJson(known));
+  }
   // _SUCCESS wins over _PARTIAL where both are: so it goes last.
   for (const file of [paths.partial, paths.success]) {
     const marker = await readMarkerFile(file);
