@@ -1,5 +1,6 @@
 // Owns the errors of the cli room: what a user typed, asked for, or cannot reach.
 import { EngineError, type EngineErrorOptions } from '../core/index.ts';
+import type { RefusalCode } from '../operator/index.ts';
 
 export type CliErrorCode =
   | 'CLI_USAGE'
@@ -10,17 +11,42 @@ export type CliErrorCode =
   | 'CLI_RUN_UNKNOWN'
   | 'CLI_RUN_EXISTS'
   | 'CLI_RUN_OPEN'
+  | 'CLI_RUN_ENDED'
+  | 'CLI_RUN_FOREIGN'
+  | 'CLI_RUN_FORGOTTEN'
+  | 'CLI_RUN_NEWER'
+  | 'CLI_RUN_UNPREPARED'
+  | 'CLI_RUN_SERVER_PAUSED'
+  | 'CLI_REQUEST_FAILED'
   | 'CLI_CHUNK_UNKNOWN'
   | 'CLI_SINK_CLAIMED'
   | 'CLI_PATH_MISSING'
   | 'CLI_NO_PLAN'
-  | 'CLI_DEMO_FAILED';
+  | 'CLI_DEMO_FAILED'
+  | RefusalCode;
 
 export class CliError extends EngineError<CliErrorCode> {
   constructor(code: CliErrorCode, message: string, options: EngineErrorOptions = {}) {
     super(code, message, options);
     this.name = 'CliError';
   }
+}
+
+const REFUSALS: Readonly<Record<RefusalCode, true>> = {
+  OPERATOR_REQUEST_INVALID: true,
+  OPERATOR_REQUEST_EXPIRED: true,
+  OPERATOR_CONFLICT: true,
+  OPERATOR_RUN_ENDING: true,
+  OPERATOR_PIN_UNKNOWN: true,
+  OPERATOR_PIN_IMPOSSIBLE: true,
+  OPERATOR_PINS_FULL: true,
+  OPERATOR_TILES_UNKNOWN: true,
+  OPERATOR_NOTHING_PARKED: true,
+};
+
+/** Whether a code is one with which a run refuses an operator's request. */
+export function isRefusalCode(code: string): code is RefusalCode {
+  return Object.hasOwn(REFUSALS, code);
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {

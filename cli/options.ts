@@ -15,17 +15,26 @@ export function countOption(flags: string, description: string, min = 1): Option
   });
 }
 
-const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 6e4, h: 36e5 };
+const DURATION_UNITS: Readonly<Record<string, number>> = {
+  ...{ ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 },
+};
 
-/** An option with a duration such as `30s`, `5m`, `2h`; milliseconds. */
+/** No duration is longer than a century: later times could not be written as dates. */
+const DURATION_MS_MAX = 100 * 365 * 864e5;
+
+/** An option with a duration such as `30s`, `5m`, `2h`; whole milliseconds. */
 export function durationOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string) => {
-    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
     const unit = DURATION_UNITS[match?.[2] ?? 's'];
     if (match?.[1] === undefined || unit === undefined) {
       throw new InvalidArgumentError('expected a duration such as 30s, 5m or 2h');
     }
-    return Number(match[1]) * unit;
+    const duration = Math.round(Number(match[1]) * unit);
+    if (duration > DURATION_MS_MAX) {
+      throw new InvalidArgumentError('expected a duration of at most 36500d');
+    }
+    return duration;
   });
 }
 
@@ -54,4 +63,9 @@ export function listOf(options: OptionValues, name: string): readonly string[] {
 
 export function flagOf(options: OptionValues, name: string): boolean {
   return options[name] === true;
+}
+
+/** An option that must be given. */
+export function requiredOption(flags: string, description: string): Option {
+  return new Option(flags, description).makeOptionMandatory();
 }

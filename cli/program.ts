@@ -30,7 +30,32 @@ const COMMAND_FILES: readonly CommandFile[] = [
   { word: 'worker', load: async () => (await import('./commands/worker.ts')).addWorkerCommands },
   { word: 'dataset', load: async () => (await import('./commands/dataset.ts')).addDatasetCommands },
   { word: 'spec', load: async () => (await import('./commands/spec.ts')).addSpecCommands },
-  { word: 'run', load: async () => (await import('./commands/run.ts')).addRunCommands },
+  {
+    word: 'run',
+    verbs: ['start'],
+    load: async () => (await import('./commands/run-start.ts')).addRunStart,
+  },
+  {
+    word: 'run',
+    verbs: ['list', 'status', 'watch', 'wait'],
+    load: async () => (await import('./commands/run.ts')).addRunCommands,
+  },
+  {
+    word: 'run',
+    verbs: ['pause', 'resume', 'cancel', 'limits'],
+    load: async () => (await import('./commands/run-control.ts')).addRunControl,
+  },
+  {
+    word: 'run',
+    verbs: ['retry', 'skip', 'errors'],
+    load: async () => (await import('./commands/run-parked.ts')).addRunParked,
+  },
+  {
+    word: 'run',
+    verbs: ['clean'],
+    load: async () => (await import('./commands/run-clean.ts')).addRunClean,
+  },
+  { word: 'pin', load: async () => (await import('./commands/pin.ts')).addPinCommands },
   { word: 'plan', load: async () => (await import('./commands/plan.ts')).addPlanCommands },
   { word: 'variant', load: async () => (await import('./commands/variant.ts')).addVariantCommands },
   { word: 'device', load: async () => (await import('./commands/device.ts')).addDeviceCommands },

@@ -13,6 +13,8 @@ export interface ProgressState {
   readonly detail: string | null;
   /** Why it does not move, or null. */
   readonly waiting: string | null;
+  /** Somebody has paused it: the time passes without a rate. */
+  readonly paused?: boolean;
 }
 
 export interface Progress {
@@ -28,6 +30,12 @@ const SMOOTHING_SECONDS = 10;
 export class RateMeter {
   private last: { done: number; at: number } | null = null;
   private rate: number | null = null;
+
+  /** Lets time pass that does not count. */
+  skip(done: number, nowMs: number): number | null {
+    this.last = { done, at: nowMs };
+    return this.rate;
+  }
 
   /** Takes a new count and returns the smoothed rate; null until something has moved. */
   observe(done: number, nowMs: number): number | null {
@@ -58,6 +66,7 @@ export function createProgress(io: CommandIo, signal?: AbortSignal): Progress {
   const style = styleFor(io, 'stderr');
   let lines = 0;
   let percentShown = -1;
+  let sentenceShown = '';
   const clear = (): void => {
     if (lines > 0) {
       io.stderr(`\u001b[${String(lines)}A\u001b[0J`);
@@ -71,7 +80,8 @@ export function createProgress(io: CommandIo, signal?: AbortSignal): Progress {
       if (signal?.aborted === true) {
         return;
       }
-      const rate = meter.observe(state.done, io.now());
+      const paused = state.paused === true;
+      const rate = paused ? meter.skip(state.done, io.now()) : meter.observe(state.done, io.now());
       if (io.stderrIsTty) {
         const block = renderBlock(state, rate, style, io.columns);
         clear();
@@ -80,8 +90,11 @@ export function createProgress(io: CommandIo, signal?: AbortSignal): Progress {
         return;
       }
       const percent = state.total === 0 ? 0 : Math.floor((state.done / state.total) * 100);
-      if (percent > percentShown) {
+      // Numbers in the sentence change all the time; another sentence is news.
+      const sentence = (state.waiting ?? '').replaceAll(/\d/g, '');
+      if (percent > percentShown || sentence !== sentenceShown) {
         percentShown = percent;
+        sentenceShown = sentence;
         io.stderr(`${renderLine(state, rate, percent)}\n`);
       }
     },
@@ -99,7 +112,7 @@ function renderLine(state: ProgressState, rate: number | null, percent: number):
 }
 
 function rateParts(state: ProgressState, rate: number | null): string[] {
-  if (rate === null || rate <= 0) {
+  if (rate === null || rate <= 0 || state.paused === true) {
     return [];
   }
   const left = (state.total - state.done) / rate;

@@ -10,7 +10,8 @@ import { createProgress } from '../progress.ts';
 import { followRun } from '../runs/follow.ts';
 import { rememberRun } from '../runs/local-runs.ts';
 import { checkBeforeStart, makeRunId, submitRun } from '../runs/start.ts';
-import { readRunStatus, type RunReport } from '../runs/status.ts';
+import type { RunReport } from '../runs/report.ts';
+import { readRunStatus } from '../runs/status.ts';
 import { withSession, type Session } from '../session.ts';
 import {
   demoFolders,

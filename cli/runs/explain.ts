@@ -26,7 +26,7 @@ import { takeSnapshot } from '../commands/device.ts';
 import { CliError } from '../errors.ts';
 import { isPlan } from '../history/chunks.ts';
 import type { CommandIo } from '../io.ts';
-import { authorName } from './start.ts';
+import { authorName } from '../operator/author.ts';
 import { operatorPins } from './pins.ts';
 import { DEFAULT_TUNING } from '../../workflows/messages.ts';
 

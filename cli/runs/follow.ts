@@ -1,11 +1,11 @@
 // Owns following a run until it ends, a time is up or Ctrl-C detaches: progress on stderr, in jsonl
 // a status line on stdout per change. The run itself does not notice.
-import { exitCodeOf } from '../exit.ts';
-import { EXIT, type ExitCode } from '../exit.ts';
+import { escapeControl } from '../../operator/index.ts';
+import { EXIT, exitCodeOf, type ExitCode } from '../exit.ts';
 import type { CommandIo } from '../io.ts';
 import { createProgress } from '../progress.ts';
 import { currentPlan } from './render-status.ts';
-import type { RunReport } from './status.ts';
+import type { RunReport } from './report.ts';
 
 export interface FollowOptions {
   readonly io: CommandIo;
@@ -13,15 +13,19 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
   readonly read: () => Promise<RunReport>;
   readonly timeoutMs?: number | undefined;
+  /** Ends early, with `reached`, at the first report for which it holds. */
+  readonly until?: ((report: RunReport) => boolean) | undefined;
   readonly quiet?: boolean | undefined;
   readonly onReport?: ((report: RunReport) => void) | undefined;
 }
 
 export interface Followed {
   readonly report: RunReport | null;
-  readonly end: 'closed' | 'detached' | 'timed-out';
+  readonly end: 'closed' | 'reached' | 'detached' | 'timed-out';
 }
 
+/** Errors that no further look can change: wrong id, newer version. */
+const FINAL: readonly ExitCode[] = [EXIT.usage, EXIT.conflict];
 const POLL_MS = 500;
 const SILENCE_MS_MAX = 60_000;
 
@@ -47,7 +51,7 @@ export async function followRun(options: FollowOptions): Promise<Followed> {
         options.onReport?.(report);
       }
     } catch (error) {
-      if (exitCodeOf(error) === EXIT.usage || io.now() - heardAt > SILENCE_MS_MAX) {
+      if (FINAL.includes(exitCodeOf(error)) || io.now() - heardAt > SILENCE_MS_MAX) {
         progress.clear();
         throw error;
       }
@@ -55,6 +59,9 @@ export async function followRun(options: FollowOptions): Promise<Followed> {
     if (report !== null && options.quiet !== true) {
       const silent = io.now() - heardAt > 2_000;
       progress.update(progressOf(options.label, report, silent));
+    }
+    if (report !== null && options.until?.(report) === true) {
+      return finish('reached');
     }
     if (report !== null && !report.open) {
       return finish('closed');
@@ -90,8 +97,13 @@ function progressOf(
     total: report.rowsTotal ?? 0,
     unit: 'rows',
     detail: currentPlan(report),
-    waiting: silent ? 'the server does not answer' : report.waiting,
+    waiting: silent ? 'the server does not answer' : escapedOrNull(report.waiting),
+    paused: report.pause !== null,
   };
+}
+
+function escapedOrNull(text: string | null): string | null {
+  return text === null ? null : escapeControl(text);
 }
 
 /** Exit code of a run that has ended. */

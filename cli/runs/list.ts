@@ -2,6 +2,7 @@
 import { runWorkflowId, RUN_WORKFLOW } from '../../workflows/messages.ts';
 import type { Session } from '../session.ts';
 import { recallRuns } from './local-runs.ts';
+import { memoText } from './memo.ts';
 
 export interface RunListItem {
   readonly runId: string;
@@ -61,10 +62,4 @@ export async function listRuns(session: Session, limit: number): Promise<RunList
 
 function stateOf(status: string): string {
   return status === 'CONTINUED_AS_NEW' ? 'running' : status.toLowerCase();
-}
-
-/** A text that the run was started with; another machine knows name and sink only from there. */
-export function memoText(memo: Record<string, unknown> | undefined, key: string): string | null {
-  const value = memo?.[key];
-  return typeof value === 'string' ? value : null;
 }

@@ -1,4 +1,5 @@
-// Owns the text of a run's status.
+// Owns the text of a run's status. What people wrote is shown escaped.
+import { escapeControl } from '../../operator/index.ts';
 import {
   formatCount,
   formatDuration,
@@ -7,20 +8,25 @@ import {
   formatTable,
   formatTime,
 } from '../format.ts';
-import type { LaneReport, RunReport } from './status.ts';
+import { pauseProgress } from './combine.ts';
+import type { LaneReport, RunReport } from './report.ts';
 
 /** Renders a status report for a terminal. */
 export function renderStatus(report: RunReport): string {
   const facts: [string, string][] = [
     ['run', report.runId],
     ['pipeline', report.name ?? '-'],
-    ['phase', report.phase],
+    ['phase', phaseLine(report)],
     ['tiles', countsLine(report)],
     ['rows', rowsLine(report)],
     ['started', startedLine(report)],
   ];
   if (report.etaSeconds !== null && report.open) {
-    facts.push(['time left', formatDuration(report.etaSeconds)]);
+    const resumed = report.pause === null ? '' : ' once it is resumed';
+    facts.push(['time left', `${formatDuration(report.etaSeconds)}${resumed}`]);
+  }
+  if ((report.pins ?? 0) > 0 && report.open) {
+    facts.push(['pins', `${formatCount(report.pins ?? 0)}: tileloom pin list ${report.runId}`]);
   }
   if (report.digest !== null) {
     facts.push(['digest', report.digest]);
@@ -28,17 +34,33 @@ export function renderStatus(report: RunReport): string {
   if (report.sink !== null) {
     facts.push(['sink', report.sink]);
   }
-  if (report.waiting !== null) {
-    facts.push(['waiting', report.waiting]);
+  if (report.open) {
+    facts.push(['waiting', waitingLine(report)]);
   }
   if ((report.counts?.parked ?? 0) > 0) {
-    facts.push(['parked', `each with its error: tileloom plan list ${report.runId}`]);
+    facts.push(['parked', `by error: tileloom run errors ${report.runId}`]);
   }
   if (report.error !== null) {
-    facts.push(['error', `${report.error.code}: ${report.error.message}`]);
+    facts.push(['error', `${report.error.code}: ${escapeControl(report.error.message)}`]);
   }
   const lanes = report.lanes.length === 0 ? '' : `\n\n${lanesTable(report.lanes)}`;
   return `${formatFacts(facts)}${lanes}`;
+}
+
+/** `running`, `running, pausing (3 of 16 shards acknowledged, 5 chunks in flight)`. */
+function phaseLine({ phase, pause }: RunReport): string {
+  return pause === null ? phase : `${phase}, ${pauseProgress(pause)}`;
+}
+
+/** One sentence, always. */
+export function waitingLine({ waiting, lanes, phase }: RunReport): string {
+  if (waiting !== null) {
+    return escapeControl(waiting);
+  }
+  const working = lanes.filter(({ state }) => state === 'executing' || state === 'planning');
+  return working.length === 0
+    ? `for nothing: ${phase}`
+    : `for nothing: ${formatCount(working.length)} lane${working.length === 1 ? ' works' : 's work'}`;
 }
 
 function countsLine(report: RunReport): string {
@@ -48,7 +70,8 @@ function countsLine(report: RunReport): string {
   }
   return (
     `${formatCount(counts.done)} done, ${formatCount(counts.running)} running, ` +
-    `${formatCount(counts.pending)} pending, ${formatCount(counts.parked)} parked ` +
+    `${formatCount(counts.pending)} pending, ${formatCount(counts.parked)} parked` +
+    `${counts.skipped === 0 ? '' : `, ${formatCount(counts.skipped)} skipped`} ` +
     `of ${formatCount(counts.total)}`
   );
 }
@@ -65,7 +88,9 @@ function rowsLine(report: RunReport): string {
 function startedLine(report: RunReport): string {
   const elapsed =
     report.elapsedSeconds === null ? '' : `, ${formatDuration(report.elapsedSeconds)} ago`;
-  return `${formatTime(report.startedAt)}${report.open ? elapsed : elapsed.replace(' ago', '')}`;
+  const paused = report.pausedSeconds ?? 0;
+  const pauses = paused < 1 ? '' : `, paused for ${formatDuration(paused)} of that`;
+  return `${formatTime(report.startedAt)}${report.open ? elapsed : elapsed.replace(' ago', '')}${pauses}`;
 }
 
 function lanesTable(lanes: readonly LaneReport[]): string {
@@ -79,7 +104,7 @@ function lanesTable(lanes: readonly LaneReport[]): string {
       lane.variant ?? '-',
       lane.deviceId ?? '-',
       lane.host ?? '-',
-      lane.waiting ?? '',
+      escapeControl(lane.waiting ?? ''),
     ]),
   );
 }

@@ -2,8 +2,6 @@
 // the run's readable id, and the one call that makes it durable.
 import { randomInt } from 'node:crypto';
 import { access, constants, readdir, stat } from 'node:fs/promises';
-import { userInfo } from 'node:os';
-import { dirname } from 'node:path';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { openDataset, readClaim, requireSameCrs } from '../../datasets/index.ts';
 import { initialOperator } from '../../operator/index.ts';
@@ -18,8 +16,10 @@ import {
   type RunInput,
 } from '../../workflows/messages.ts';
 import { CliError } from '../errors.ts';
+import { authorName } from '../operator/author.ts';
 import type { Session } from '../session.ts';
 import { operatorPins } from './pins.ts';
+import { nearestFolder } from './roots.ts';
 
 export interface StartOverrides {
   readonly mode?: PipelineSpec['plan']['mode'] | undefined;
@@ -127,18 +127,6 @@ async function requireFreeSink(sink: string): Promise<void> {
   });
 }
 
-/** The path itself, or the nearest folder above it that exists. */
-export async function nearestFolder(path: string): Promise<string> {
-  let current = path;
-  for (;;) {
-    const found = await stat(current).catch(() => null);
-    if (found?.isDirectory() === true || dirname(current) === current) {
-      return current;
-    }
-    current = dirname(current);
-  }
-}
-
 const ID_LETTERS = 'abcdefghjkmnpqrstuvwxyz23456789';
 const ID_LENGTH = 6;
 
@@ -214,13 +202,4 @@ export async function submitRun(
     throw error;
   }
   return { runId, workflowId, sink: spec.sink.path, specDigest: digest };
-}
-
-/** Who a pin is by: the user of the command line. */
-export function authorName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return 'cli';
-  }
 }

@@ -1,90 +1,33 @@
 // Owns the status of a run as one document: the run's own Query plus one per open shard while it is
 // open, its result once it is closed, its marker in the sink once the server has forgotten it.
 //
-// I1 counts of tiles always add up to the total, or are null as a whole.
-// I2 it never waits longer than a deadline: a run that no worker answers for says so.
-import { WorkflowFailedError, type Client } from '@temporalio/client';
-import { readMarker } from '../../datasets/index.ts';
+// I1 it never waits longer than a deadline: a run that no worker answers for says so
+// I2 nothing heavy is loaded for a run that the server knows
+import type { Client } from '@temporalio/client';
+import type { PublishAnswer } from '../../workflows/activity-contract.ts';
 import {
+  RUN_WORKFLOW,
   SHARD_STATUS_QUERY,
   STATUS_QUERY,
   runWorkflowId,
-  type LaneStatus,
   type RunPhase,
   type RunResult,
   type RunStatus,
   type ShardStatus,
-  type TileCounts,
 } from '../../workflows/messages.ts';
-import type { PublishAnswer } from '../../workflows/activity-contract.ts';
-import { CliError } from '../errors.ts';
-import { isNotFound } from '../history/source.ts';
-import { memoText } from './list.ts';
+import { foreignRun, newerRun, unknownRun } from '../operator/identify.ts';
+import { isNotFound, isSilence } from '../operator/service-errors.ts';
+import { combine, NO_WORKER } from './combine.ts';
 import type { LocalRun } from './local-runs.ts';
-
-export interface RunReport {
-  readonly runId: string;
-  readonly workflowId: string;
-  readonly name: string | null;
-  /** `unknown` when the run is open but no worker answers. */
-  readonly phase: RunPhase | 'unknown';
-  readonly open: boolean;
-  readonly counts: TileCounts | null;
-  /** Rows done, and of how many. */
-  readonly rows: number | null;
-  readonly rowsTotal: number | null;
-  readonly hits: number | null;
-  readonly outside: number | null;
-  readonly invalid: number | null;
-  readonly chunks: number | null;
-  /** Mean since the run began. */
-  readonly rowsPerSecond: number | null;
-  readonly etaSeconds: number | null;
-  readonly startedAt: number | null;
-  readonly elapsedSeconds: number | null;
-  readonly epoch: number | null;
-  /** Run digest; null until it is published. */
-  readonly digest: string | null;
-  readonly sink: string | null;
-  readonly result: string | null;
-  readonly waiting: string | null;
-  readonly lanes: readonly LaneReport[];
-  readonly error: { readonly code: string; readonly message: string } | null;
-}
-
-export interface LaneReport extends LaneStatus {
-  readonly shard: number;
-}
+import { memoText } from './memo.ts';
+import { NO_FACTS, type Facts, type RunReport } from './report.ts';
+import { lookCloser, serviceWaiting } from './waiting.ts';
 
 const QUERY_DEADLINE_MS = 3_000;
 const DESCRIBE_DEADLINE_MS = 5_000;
-export const NO_WORKER = 'no worker answers; start one with `tileloom worker start`';
-
-type Facts = Omit<RunReport, 'runId' | 'workflowId'>;
-
-const NOTHING: Facts = {
-  name: null,
-  phase: 'unknown',
-  open: false,
-  counts: null,
-  rows: null,
-  rowsTotal: null,
-  hits: null,
-  outside: null,
-  invalid: null,
-  chunks: null,
-  rowsPerSecond: null,
-  etaSeconds: null,
-  startedAt: null,
-  elapsedSeconds: null,
-  epoch: null,
-  digest: null,
-  sink: null,
-  result: null,
-  waiting: null,
-  lanes: [],
-  error: null,
-};
+const SERVER_PAUSE = "paused by the Temporal server's own workflow pause, not by tileloom";
+const STATUS_SCHEMA = 'tileloom.run-status/1';
+const OPEN_STATUSES: readonly string[] = ['RUNNING', 'CONTINUED_AS_NEW', 'PAUSED'];
 
 export interface StatusSource {
   readonly client: Client;
@@ -107,19 +50,21 @@ export async function readRunStatus(source: StatusSource, runId: string): Promis
       Date.now() + DESCRIBE_DEADLINE_MS,
       () => handle.describe(),
     );
+    if (description.type !== RUN_WORKFLOW) {
+      throw foreignRun(runId, description.type);
+    }
     const known: Facts = {
-      ...NOTHING,
+      ...NO_FACTS,
       name: source.local?.name ?? memoText(description.memo, 'name'),
       sink: source.local?.sink ?? memoText(description.memo, 'sink'),
       startedAt: source.local?.startedAt ?? description.startTime.getTime(),
     };
-    const facts =
-      description.status.name === 'RUNNING' || description.status.name === 'CONTINUED_AS_NEW'
-        ? await openFacts(source, workflowId, known)
-        : await closedFacts(source, workflowId, known, {
-            status: description.status.name,
-            closedAt: description.closeTime?.getTime() ?? source.now(),
-          });
+    const facts = OPEN_STATUSES.includes(description.status.name)
+      ? await openFacts(source, workflowId, known, description.status.name)
+      : await closedFacts(source, workflowId, known, {
+          status: description.status.name,
+          closedAt: description.closeTime?.getTime() ?? source.now(),
+        });
     return { ...identity, ...facts };
   } catch (error) {
     if (!isNotFound(error)) {
@@ -143,86 +88,29 @@ async function ask<T>(client: Client, workflowId: string, query: string): Promis
   }
 }
 
-/** Deadline, cancellation, or a query that failed because a worker is about to go. */
-function isSilence(error: unknown): boolean {
-  const codes: unknown[] = [1, 4, 9, 14];
-  const own = error as { code?: unknown; cause?: { code?: unknown } };
-  return codes.includes(own.code) || codes.includes(own.cause?.code);
-}
-
-async function openFacts(source: StatusSource, workflowId: string, known: Facts): Promise<Facts> {
+async function openFacts(
+  source: StatusSource,
+  workflowId: string,
+  known: Facts,
+  state: string,
+): Promise<Facts> {
   const status = await ask<RunStatus>(source.client, workflowId, STATUS_QUERY);
   if (status === null) {
-    return { ...known, open: true, waiting: NO_WORKER };
+    return state === 'PAUSED'
+      ? { ...known, open: true, waiting: SERVER_PAUSE, waitingFor: 'operator' }
+      : { ...known, open: true, waiting: NO_WORKER, waitingFor: 'worker' };
+  }
+  const schema: string = status.schema;
+  if (schema !== STATUS_SCHEMA) {
+    throw newerRun(workflowId.slice(runWorkflowId('').length), schema, STATUS_SCHEMA);
   }
   const shards = await Promise.all(
     status.openShards.map((shard) =>
       ask<ShardStatus>(source.client, shard.workflowId, SHARD_STATUS_QUERY),
     ),
   );
-  return combine(status, shards, source.now(), known);
-}
-
-/** Joins the run's answer with its shards' answers. */
-export function combine(
-  status: RunStatus,
-  answers: readonly (ShardStatus | null)[],
-  nowMs: number,
-  known: Facts = NOTHING,
-): Facts {
-  const shards = answers.filter((answer) => answer !== null);
-  const sum = (value: (shard: ShardStatus) => number): number =>
-    shards.reduce((total, shard) => total + value(shard), 0);
-  const done = status.closed.tilesDone + sum((shard) => shard.counts.tilesDone);
-  const parked = status.closed.parked + sum((shard) => shard.parked);
-  const skipped = status.closed.skipped + sum((shard) => shard.skipped);
-  const running = Math.min(
-    sum((shard) => shard.tilesRunning),
-    status.tiles - done - parked - skipped,
-  );
-  const rows = status.closed.rowsDone + sum((shard) => shard.counts.rowsDone);
-  const endedAt = status.finishedAt ?? nowMs;
-  const seconds = Math.max(0.001, (endedAt - status.startedAt) / 1000);
-  const rate = rows / seconds;
-  const silent = answers.length - shards.length;
-  const lanes = shards.flatMap((shard) =>
-    shard.lanes.map((lane) => ({ ...lane, shard: shard.shard })),
-  );
-  const holding = lanes.find((lane) => lane.waiting !== null && lane.state !== 'executing');
-  const working = lanes.some((lane) => lane.state === 'executing' || lane.state === 'planning');
-  const silence = silent > 0 ? `${String(silent)} open shard(s) do not answer: ${NO_WORKER}` : null;
-  const open = !['finished', 'partial', 'failed', 'cancelled'].includes(status.phase);
-  return {
-    ...known,
-    name: status.name,
-    phase: status.phase,
-    open,
-    counts: {
-      total: status.tiles,
-      pending: status.tiles - done - parked - skipped - running,
-      running,
-      done,
-      parked,
-      skipped,
-    },
-    rows,
-    rowsTotal: status.rows,
-    hits: status.published?.hits ?? null,
-    outside: status.published?.outside ?? null,
-    invalid: status.published?.invalid ?? null,
-    chunks: sum((shard) => shard.counts.chunks),
-    rowsPerSecond: rate,
-    etaSeconds: open && rate > 0 && rows > 0 ? (status.rows - rows) / rate : null,
-    startedAt: status.startedAt,
-    elapsedSeconds: seconds,
-    epoch: status.epoch,
-    digest: status.published?.runDigest ?? null,
-    sink: status.sink,
-    result: status.published?.result ?? null,
-    waiting: status.waiting ?? (working ? null : (holding?.waiting ?? silence)),
-    lanes,
-    error: status.error,
-  };
+  const facts = combine(status, shards, source.now(), known);
+  return lookCloser(serviceWaiting(source.client), status, facts, source.now());
 }
 
 async function closedFacts(
@@ -239,7 +127,7 @@ async function closedFacts(
       ? { ...base, ...(await lastWords(source, workflowId, result.phase)) }
       : publishedFacts(base, result.phase, result.published);
   } catch (error) {
-    if (!(error instanceof WorkflowFailedError)) {
+    if (!(error instanceof Error) || error.name !== 'WorkflowFailedError') {
       throw error;
     }
     const phase = ['CANCELLED', 'CANCELED'].includes(closed.status) ? 'cancelled' : 'failed';
@@ -258,8 +146,12 @@ async function lastWords(
   if (status === null) {
     return { phase };
   }
-  const { name, counts, rows, rowsTotal, epoch, sink, error } = combine(status, [], source.now());
-  return { name, counts, rows, rowsTotal, epoch, sink, error, phase };
+  const { name, counts, rows, rowsTotal, epoch, pins, limits, sink, error } = combine(
+    status,
+    [],
+    source.now(),
+  );
+  return { name, counts, rows, rowsTotal, epoch, pins, limits, sink, error, phase };
 }
 
 function publishedFacts(base: Facts, phase: RunPhase, published: PublishAnswer): Facts {
@@ -287,7 +179,7 @@ function publishedFacts(base: Facts, phase: RunPhase, published: PublishAnswer):
 }
 
 /** The innermost application failure of a failed workflow. */
-function failureOf(error: WorkflowFailedError): { code: string; message: string } {
+function failureOf(error: Error): { code: string; message: string } {
   let deepest: Error = error;
   while (deepest.cause instanceof Error) {
     deepest = deepest.cause;
@@ -301,16 +193,13 @@ function failureOf(error: WorkflowFailedError): { code: string; message: string 
 }
 
 async function forgottenFacts(runId: string, local: LocalRun | null): Promise<Facts> {
+  const { readMarker } = await import('../../datasets/index.ts');
   const marker = local === null ? null : await readMarker(local.sink);
   if (local === null || marker?.runId !== runId) {
-    throw new CliError(
-      'CLI_RUN_UNKNOWN',
-      `run ${runId} is unknown: expected a run of this server, got none; see tileloom run list`,
-      { details: { runId } },
-    );
+    throw unknownRun(runId);
   }
   return {
-    ...NOTHING,
+    ...NO_FACTS,
     name: local.name,
     phase: marker.parkedTiles > 0 ? 'partial' : 'finished',
     counts: {

@@ -22,7 +22,7 @@ const CODE_PLACES = [
   /\bcode \?\? '([A-Z][A-Z0-9_]+)'/g,
   /\bnew [A-Z]\w*Error\(\s*'([A-Z][A-Z0-9_]+)'/g,
   /\bplain\('[a-z-]+', '([A-Z][A-Z0-9_]+)'/g,
-  /'((?:RUN|HOST|CLI|SPEC|DATASET|LAYER|SERVER|EXECUTOR)_[A-Z0-9_]+)'/g,
+  /'((?:RUN|HOST|CLI|SPEC|DATASET|LAYER|SERVER|EXECUTOR|OPERATOR)_[A-Z0-9_]+)'/g,
   /`(NATIVE_[A-Z_]+): /g,
   /\bnew ExecutorError\(\s*'\w+',\s*'([A-Z][A-Z0-9_]+)'/g,
 ];

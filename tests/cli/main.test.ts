@@ -41,7 +41,8 @@ describe('help', () => {
         worker                        Give this machine to runs.
         dataset                       Make tiled datasets and look into them.
         spec                          Write and check pipelines.
-        run                           Start runs and see how they do.
+        run                           Start runs, see how they do, and control them.
+        pin                           Fix what plans of an open run may choose.
         plan                          See what was planned, and why.
         variant                       See and prove the kernel variants.
         device                        See the devices of this machine.
@@ -59,15 +60,18 @@ describe('help', () => {
     expect(stdout).toMatchInlineSnapshot(`
       "Examples:
         $ tileloom run wait RUN --timeout 2h && echo done
+        $ tileloom run wait RUN --for drained --timeout 5m
 
       Usage: tileloom run wait [options] <run>
 
-      Wait silently until the run ends; the exit code tells how.
+      Wait silently until the run is as asked; the exit code tells how it came out.
 
       Arguments:
         run                    run id, as run start printed it
 
       Options:
+        --for <state>          what to wait for (choices: "finished", "drained", "paused", "parked",
+                               default: "finished")
         --timeout <duration>   give up after this long, with exit code 6
         -o, --output <format>  format of stdout (choices: "text", "json", "jsonl", default: "text")
         --verbose              show stack traces and more messages
@@ -93,6 +97,22 @@ describe('usage errors', () => {
     [['completion', 'tcsh'], 'CLI_USAGE: shell tcsh is not supported'],
     [['variant', 'show', 'assign/grid-avx@1'], 'did you mean assign/grid-avx2@1?'],
     [['dataset', 'convert', 'a.parquet'], 'expected --out FOLDER'],
+    [['run', 'pause', 'x', '--ttl', '99999999999999h'], 'expected a duration of at most'],
+    [
+      ['run', 'pause', 'x', '--ttl', '36500d'],
+      'OPERATOR_REQUEST_INVALID: the request is not valid',
+    ],
+    [['run', 'pause', 'x', '--ttl', '0s'], 'OPERATOR_REQUEST_INVALID: the request is not valid'],
+    [['run', 'limits', 'x'], 'no limit is given'],
+    [['run', 'limits', 'x', '--memory', 'much'], 'expected a size with a unit'],
+    [['run', 'limits', 'x', '--cadence', '0'], 'expected every-chunk or a whole number'],
+    [['run', 'retry', 'x', '--tiles', '7-3'], 'expected ranges such as 3-7,9'],
+    [['run', 'skip', 'x', '--reason', 'r'], 'expected --tiles or --fingerprint'],
+    [['run', 'skip', 'x', '--tiles', '1'], "required option '--reason <text>' not specified"],
+    [['pin', 'set', 'x', '--reason', 'r'], 'expected at least one of --variant'],
+    [['pin', 'set', 'x', '--runtime', 'cpu'], "required option '--reason <text>' not specified"],
+    [['pin', 'clear', 'x'], 'expected ids or --all, got neither'],
+    [['pin', 'clear', 'x', 'p', '--all'], 'expected ids or --all, got both'],
   ])('%j exits with 2 and says what to do', async (words, message) => {
     const { code, stdout, stderr } = await runCli(words);
     expect(code).toBe(2);
@@ -187,6 +207,13 @@ describe('commands that need the server', () => {
     [['run', 'wait', 'x']],
     [['plan', 'list', 'x']],
     [['run', 'cancel', 'x']],
+    [['run', 'pause', 'x']],
+    [['run', 'limits', 'x', '--lanes', '2']],
+    [['run', 'retry', 'x']],
+    [['run', 'errors', 'x']],
+    [['pin', 'set', 'x', '--runtime', 'cpu', '--reason', 'why']],
+    [['pin', 'list', 'x']],
+    [['pin', 'clear', 'x', '--all']],
     [['run', 'clean', 'x']],
   ])('%j exits with 4 when there is none', async (words) => {
     const { code, stdout, stderr } = await runCli(words);

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'nod
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import type { RunReport } from '../../cli/runs/status.ts';
+import type { RunReport } from '../../cli/runs/report.ts';
 import { openDataset } from '../../datasets/index.ts';
 import type { ShardStatus } from '../../workflows/messages.ts';
 import {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import type { RunReport } from '../../cli/runs/status.ts';
+import type { RunReport } from '../../cli/runs/report.ts';
 import { readMarker } from '../../datasets/index.ts';
 import { parseSpec, specDigest } from '../../spec/index.ts';
 import {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test, type TestContext } from 'vitest';
-import type { RunReport } from '../../cli/runs/status.ts';
+import type { RunReport } from '../../cli/runs/report.ts';
 import { readManifest, readPart, verifyPart } from '../../datasets/index.ts';
 import {
   expectNoProcesses,
