@@ -1,3 +1,5 @@
+export { auditOf, readAudit, runEvents, type Audit, type AuditEvent } from './audit.ts';
+export { AUDIT_FILE, auditText, sealedAudit } from './sealed-audit.ts';
 export { HistoryError, type HistoryErrorCode } from './errors.ts';
 export {
   EXPORT_SCHEMA,

@@ -3,6 +3,7 @@
 // I1 the epoch grows by one when something changes, and only then
 // I2 a request is applied once: a repeated one changes nothing
 // I3 the entry says what changed, so that the entries of a run lead from its first state to its last
+import type { Pin } from '../planner/index.ts';
 import { ORDERS_BYTES_MAX, ORDERS_MAX, RECENT_MAX, jsonBytes } from './limits.ts';
 import { setPins } from './pins.ts';
 import type {
@@ -137,8 +138,7 @@ export function differenceOf(
     before.pause = old.pause;
     after.pause = now.pause;
   }
-  const gone = old.pins.filter((pin) => !now.pins.includes(pin));
-  const come = now.pins.filter((pin) => !old.pins.includes(pin));
+  const [gone, come] = [missingIn(now.pins, old.pins), missingIn(old.pins, now.pins)];
   if (gone.length + come.length > 0) {
     before.pins = gone;
     after.pins = come;
@@ -159,6 +159,11 @@ export function differenceOf(
     after.cancel = now.cancel;
   }
   return { before, after };
+}
+
+/** Pins of a list whose ids the other one lacks: a pin never changes under its id. */
+function missingIn(others: readonly Pin[], pins: readonly Pin[]): readonly Pin[] {
+  return pins.filter(({ id }) => !others.some((other) => other.id === id));
 }
 
 /** Whether a pause is the same to those who obey and read it, whenever it was asked for. */

@@ -1,4 +1,4 @@
-export { applyRequest, knownRequest, type Applied } from './apply.ts';
+export { applyRequest, differenceOf, knownRequest, type Applied } from './apply.ts';
 export { escapeControl } from './escape-control.ts';
 export { expire, nextExpiryMs, type Expired } from './expiry.ts';
 export { initialOperator } from './initial.ts';
