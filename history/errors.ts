@@ -2,7 +2,11 @@
 import { EngineError, type EngineErrorOptions } from '../core/index.ts';
 
 export type HistoryErrorCode =
-  'HISTORY_RUN_UNKNOWN' | 'HISTORY_INCOMPLETE' | 'PLAN_EXPORT_BROKEN' | 'PLAN_EXPORT_UNKNOWN';
+  | 'HISTORY_RUN_UNKNOWN'
+  | 'HISTORY_INCOMPLETE'
+  | 'HISTORY_RECIPE_UNKNOWN'
+  | 'PLAN_EXPORT_BROKEN'
+  | 'PLAN_EXPORT_UNKNOWN';
 
 /** Thrown when plan records are not there, not whole or not what was written. */
 export class HistoryError extends EngineError<HistoryErrorCode> {

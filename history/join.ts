@@ -20,7 +20,7 @@ export interface PlanRecord {
   readonly outcome: PlanOutcome;
   /** Chunk whose plan this one ran under by its lease; null: its own. */
   readonly leasedFrom: number | null;
-  /** Null when the plan is not among the lines, or was not made. */
+  /** Put together when it is read. Null when the plan is not among the lines, or was not made. */
   readonly input: PlanInput | null;
   readonly decision: PlanDecision | null;
   readonly planned: PlanLine | null;
@@ -138,7 +138,9 @@ function recordOf(
     attempt: place?.attempt ?? 1,
     outcome: outcomeOf(decision, execution),
     leasedFrom,
-    input: planned === null ? null : inputOf(planned),
+    get input() {
+      return planned === null ? null : inputOf(planned);
+    },
     decision,
     planned,
     execution,

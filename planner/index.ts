@@ -20,6 +20,7 @@ export {
   changedReasons,
   CHOICE_FIELDS,
   EDITABLE,
+  hasField,
   whatIf,
   type InputEdit,
   type WhatIf,

@@ -158,6 +158,18 @@ export function changedReasons(
   };
 }
 
+/** Whether an input has a field of that path, so that an edit of it can be made. */
+export function hasField(input: PlanInput, path: string): boolean {
+  let value: unknown = input;
+  for (const key of path.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) {
+      return false;
+    }
+    value = (value as Readonly<Record<string, unknown>>)[key];
+  }
+  return true;
+}
+
 function planOf(decision: PlanDecision): Plan | null {
   return decision.schema === 'tileloom.plan/1' ? decision : null;
 }

@@ -1,24 +1,12 @@
-// Owns `tileloom plan`: the plans a run made, one of them in full, and what would be planned now.
-import type { Command } from 'commander';
-import { renderReason, type Plan, type PlanDecision } from '../../planner/index.ts';
-import type { HistoryLine, PlanLine } from '../../history/index.ts';
-import { addGroup, addLeaf, type ProgramContext } from '../command.ts';
+// Owns `tileloom plan`: the plans a run made, as data: listed, shown, replayed, planned anew, compared,
+// exported; and what would be planned now. What a verb needs is loaded when it runs.
+import { Option, type Command } from 'commander';
+import { addGroup, addLeaf, type OptionValues, type ProgramContext } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { loadSpec } from '../files.ts';
-import {
-  formatBytes,
-  formatCount,
-  formatDuration,
-  formatFacts,
-  formatShort,
-  formatTable,
-} from '../format.ts';
-import { chunkRows, isPlan, type ChunkRow } from '../history/chunks.ts';
-import { runLines, serviceHistory } from '../history/source.ts';
-import { countOption, listOf, listOption, numberOf, textOf } from '../options.ts';
-import { explainSpec, type Explanation } from '../runs/explain.ts';
-import { parsePin } from '../runs/pins.ts';
-import { withRun } from '../runs/with-run.ts';
+import { countOption, listOf, listOption, textOf } from '../options.ts';
+import { OUTPUT_FORMATS } from '../output.ts';
+import type { Place } from '../plans/places.ts';
+import { FROM_OPTION, RUN_ARGUMENT, withPlans, withPlansNamed } from '../plans/source.ts';
 
 /** Adds the group. */
 export function addPlanCommands(program: Command, context: ProgramContext): void {
@@ -26,231 +14,66 @@ export function addPlanCommands(program: Command, context: ProgramContext): void
   addList(group, context);
   addShow(group, context);
   addExplain(group, context);
+  addReplay(group, context);
+  addWhatIf(group, context);
+  addDiff(group, context);
+  addExport(group, context);
 }
 
 function addList(group: Command, context: ProgramContext): void {
   addLeaf(group, context, {
     name: 'list',
     summary: 'List every plan of a run: what it chose, why, and what came of it.',
-    args: [['<run>', 'run id']],
+    args: [RUN_ARGUMENT],
+    options: [FROM_OPTION],
     examples: ['tileloom plan list RUN', 'tileloom plan list RUN -o jsonl | grep failed'],
-    run: ({ io, output }, [runId = '']) =>
-      withRun(io, runId, async (session) => {
-        const rows = await chunkRows(runLines(serviceHistory(session.client), runId));
-        const names = {
-          schema: 'tileloom.cli.plan-list/1',
-          itemSchema: 'tileloom.cli.plan-list-item/1',
-          key: 'plans',
-        };
-        output.list(names, rows, () => renderList(rows));
+    run: (action, [runId], options) =>
+      withPlans(action, runId, options, async (source) => {
+        const { listPlans } = await import('../plans/list.ts');
+        await listPlans(action.output, source);
         return undefined;
       }),
   });
 }
 
-function renderList(rows: readonly ChunkRow[]): string {
-  return formatTable(
-    [
-      'chunk',
-      'try',
-      'tiles',
-      'variant',
-      'device',
-      'state',
-      'rows',
-      'predicted',
-      'took',
-      'rows/s',
-      'why',
-    ],
-    rows.map((row) => [
-      `${String(row.shard)}/${String(row.chunk)}`,
-      String(row.attempt),
-      `${String(row.firstTile)}-${String(row.endTile - 1)}`,
-      row.variant ?? '-',
-      row.deviceId ?? '-',
-      row.state,
-      row.rows === null ? '-' : formatCount(row.rows),
-      row.predictedSeconds === null ? '-' : formatDuration(row.predictedSeconds),
-      row.workSeconds === null ? '-' : formatDuration(row.workSeconds),
-      row.rowsPerSecond === null ? '-' : formatShort(row.rowsPerSecond),
-      row.failure ?? row.reasons.join(' '),
-    ]),
-  );
-}
-
 function addShow(group: Command, context: ProgramContext): void {
   addLeaf(group, context, {
     name: 'show',
-    summary: 'Show one plan in full: reasons, candidates, snapshot, outcome.',
+    summary: 'Show one plan in full: inputs, pins, reasons, candidates, outcome.',
     args: [
-      ['<run>', 'run id'],
-      ['<chunk>', 'shard/chunk as plan list shows it; the chunk alone means shard 0'],
+      ['<run>', 'run id; with --from the chunk may stand alone'],
+      ['[chunk]', 'shard/chunk as plan list shows it; the chunk alone means shard 0'],
     ],
-    examples: ['tileloom plan show RUN 0/3', 'tileloom plan show RUN 3 -o json'],
-    run: ({ io, output }, [runId = '', place = '']) => {
-      const { shard, chunk } = parsePlace(place);
-      return withRun(io, runId, async (session) => {
-        const lines = await linesOfChunk(
-          runLines(serviceHistory(session.client), runId),
-          shard,
-          chunk,
-        );
-        if (lines.length === 0) {
-          throw new CliError(
-            'CLI_CHUNK_UNKNOWN',
-            `chunk ${place} of run ${runId} is unknown: expected a chunk of plan list, got none; ` +
-              `see tileloom plan list ${runId}`,
-            { details: { runId, chunk: place } },
-          );
-        }
-        output.document('tileloom.cli.plan-show/1', { runId, shard, chunk, records: lines }, () =>
-          lines.map((line) => renderLine(line)).join('\n\n'),
-        );
+    options: [FROM_OPTION],
+    examples: [
+      'tileloom plan show RUN 0/3',
+      'tileloom plan show RUN 3 -o json',
+      'tileloom plan show --from plans.jsonl 0/3',
+    ],
+    run: async (action, args, options) => {
+      const { parsePlace } = await import('../plans/places.ts');
+      const isAlone = textOf(options, 'from') !== undefined && args.length === 1;
+      const [runId, place] = isAlone ? [undefined, args[0]] : args;
+      const where = parsePlace(requireChunk(place));
+      return withPlans(action, runId, options, async (source) => {
+        const { showPlans } = await import('../plans/show.ts');
+        await showPlans(action.output, source, where);
         return undefined;
       });
     },
   });
 }
 
-/** `3` is chunk 3 of shard 0; `2/7` is chunk 7 of shard 2. */
-function parsePlace(place: string): { shard: number; chunk: number } {
-  const match = /^(?:(\d{1,6})\/)?(\d{1,9})$/.exec(place);
-  if (match === null) {
-    throw new CliError(
-      'CLI_USAGE',
-      `chunk ${place} is not valid: expected shard/chunk such as 0/3, got ${JSON.stringify(place)}`,
-    );
-  }
-  return { shard: Number(match[1] ?? 0), chunk: Number(match[2]) };
-}
-
-/** Every line of a chunk, and the plan that it ran under when an earlier chunk made it. */
-async function linesOfChunk(
-  lines: AsyncIterable<HistoryLine>,
-  shard: number,
-  chunk: number,
-): Promise<HistoryLine[]> {
-  const own: HistoryLine[] = [];
-  let leased: PlanLine | null = null;
-  const recent = new Map<string, PlanLine>();
-  for await (const line of lines) {
-    const where = line.kind === 'plan' ? line.call.request.where : line.order;
-    if (where.shard !== shard) {
-      continue;
-    }
-    if (where.chunk === chunk) {
-      own.push(line);
-      if (line.kind === 'execute') {
-        leased = recent.get(line.order.planId) ?? leased;
-      }
-    } else if (line.kind === 'plan' && line.answer !== null && isPlan(line.answer.decision)) {
-      recent.set(line.answer.decision.planId, line);
-    }
-  }
-  return leased === null ? own : [leased, ...own];
-}
-
-function renderLine(line: HistoryLine): string {
-  if (line.kind === 'execute') {
-    return renderExecute(line);
-  }
-  const { where } = line.call.request;
-  const head =
-    `plan of chunk ${String(where.shard)}/${String(where.chunk)}, ` +
-    `try ${String(where.attempt)}, epoch ${String(where.epoch)}`;
-  if (line.answer === null) {
-    return `${head}\n${formatFacts([['failed', line.failure?.message ?? '']])}`;
-  }
-  const { snapshot, policy } = line.answer;
-  return [
-    head,
-    formatFacts([
-      [
-        'host',
-        `${snapshot.host}, ${String(snapshot.cores)} cores, load ${String(snapshot.load1 ?? 'unknown')}`,
-      ],
-      ['policy', `${policy.id} (${policy.digest.slice(0, 12)})`],
-      ['GPU telemetry', snapshot.reason ?? snapshot.backend],
-    ]),
-    renderDecision(line.answer.decision),
-  ].join('\n');
-}
-
-function renderExecute(line: Extract<HistoryLine, { kind: 'execute' }>): string {
-  const { order, answer } = line;
-  const facts: [string, string][] = [
-    ['tiles', `${String(order.firstTile)}-${String(order.endTile - 1)}`],
-    ['variant', `${order.variant}, ${order.precision}, on ${order.deviceId}`],
-    ['plan', order.planId],
-  ];
-  if (answer === null) {
-    facts.push(['failed', `${line.failure?.type ?? ''}: ${line.failure?.message ?? ''}`]);
-  } else {
-    const { seconds } = answer;
-    facts.push(
-      [
-        'rows',
-        `${formatCount(answer.part.rows)} (${formatCount(answer.hits)} hits, ` +
-          `${formatCount(answer.outside)} outside, ${formatCount(answer.invalid)} invalid)`,
-      ],
-      [
-        'took',
-        `${formatDuration(seconds.work)}, queued ${formatDuration(seconds.queued)}; ` +
-          `read ${formatDuration(seconds.read)}, kernel ${formatDuration(seconds.kernel)}, ` +
-          `write ${formatDuration(seconds.write)}`,
-      ],
-      ['peak memory', formatBytes(answer.peakBytes)],
-      ['part', answer.part.file],
-    );
-  }
-  return `execute, try ${String(order.attempt)}\n${formatFacts(facts)}`;
-}
-
-/** Renders a decision: what was chosen, why, and what was rejected. */
-export function renderDecision(decision: PlanDecision): string {
-  const reasons = decision.reasons.map((reason) => `  - ${renderReason(reason)}`);
-  const candidates = decision.candidates.map((candidate) => [
-    `  ${candidate.variant}`,
-    candidate.deviceId ?? '-',
-    candidate.score === null ? '-' : String(Math.round(candidate.score * 1000) / 1000),
-    candidate.reject === undefined ? '' : renderReason({ code: candidate.reject }),
-  ]);
-  const head = isPlan(decision)
-    ? planFacts(decision)
-    : formatFacts([['refused', `${decision.code}, the run will ${decision.onRefusal}`]]);
-  return [
-    head,
-    'reasons',
-    ...reasons,
-    'candidates',
-    candidates.length === 0
-      ? '  none'
-      : formatTable(['  variant', 'device', 'score (highest wins)', ''], candidates),
-  ].join('\n');
-}
-
-function planFacts(plan: Plan): string {
-  const { predicted, precision } = plan;
-  return formatFacts([
-    ['plan', plan.planId],
-    ['variant', `${plan.variant} on ${plan.deviceId} (${plan.runtime})`],
-    ['precision', `${precision.compute}, refinement ${precision.refinement}`],
-    [
-      'chunk',
-      `${formatCount(plan.chunkTiles)} tiles; the next may take up to ` +
-        `${formatCount(plan.chunkRowsHint)} rows`,
-    ],
-    [
-      'predicted',
-      `${formatDuration(predicted.seconds)}, ${formatBytes(predicted.bytesIn)} in, ` +
-        `${formatBytes(predicted.bytesOut)} out, peak ${formatBytes(predicted.peakBytes)}`,
-    ],
-  ]);
+function requireChunk(place: string | undefined): string {
+  if (place !== undefined) return place;
+  throw new CliError(
+    'CLI_USAGE',
+    'no chunk is named: expected shard/chunk such as 0/3 after the run, got none; see tileloom plan list',
+  );
 }
 
 function addExplain(group: Command, context: ProgramContext): void {
-  addLeaf(group, context, {
+  const command = addLeaf(group, context, {
     name: 'explain',
     summary: 'Plan a pipeline on this host without running it: decision, reasons, time, memory.',
     args: [['<spec>', 'YAML or JSON file']],
@@ -262,51 +85,153 @@ function addExplain(group: Command, context: ProgramContext): void {
     examples: [
       'tileloom plan explain pipeline.yaml',
       'tileloom plan explain pipeline.yaml --pin variant=assign/grid-scalar@1 -o json',
+      'tileloom plan explain pipeline.yaml -o mermaid',
     ],
-    run: async ({ io, output }, [path = ''], options) => {
-      const { absolute, digest } = await loadSpec(io, path);
-      const reason = textOf(options, 'reason') ?? 'given to plan explain';
-      const pins = listOf(options, 'pin').map((pin) => parsePin(pin, reason));
-      const explanation = await explainSpec(
-        io,
-        { ...absolute, plan: { ...absolute.plan, pins: [...absolute.plan.pins, ...pins] } },
-        { threads: numberOf(options, 'threads') },
-      );
-      output.document('tileloom.cli.plan-explain/1', { specDigest: digest, ...explanation }, () =>
-        renderExplanation(explanation),
-      );
-      if (!isPlan(explanation.first)) {
-        throw new CliError(
-          'CLI_NO_PLAN',
-          `the pipeline cannot be planned on this host: expected a plan, got ${explanation.first.code}; ` +
-            'the reasons above say what would release it',
-          { details: { code: explanation.first.code } },
-        );
-      }
+    run: async (action, [path = ''], options) => {
+      const { explainPlan } = await import('../plans/explain.ts');
+      await explainPlan(action, path, options);
       return undefined;
+    },
+  });
+  command.options.find(({ long }) => long === '--output')?.choices([...OUTPUT_FORMATS, 'mermaid']);
+}
+
+function addReplay(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'replay',
+    summary: 'Recompute every plan of a run from its record; exit code 8 when one differs.',
+    args: [RUN_ARGUMENT],
+    options: [FROM_OPTION],
+    examples: ['tileloom plan replay RUN', 'tileloom plan replay --from plans.jsonl -o json'],
+    run: (action, [runId], options) =>
+      withPlans(action, runId, options, async (source) => {
+        const { replayPlans } = await import('../plans/replay.ts');
+        return replayPlans(action.output, source, action.io.now);
+      }),
+  });
+}
+
+function addWhatIf(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'whatif',
+    summary: "Plan a run's recorded inputs under other circumstances; nothing runs or is written.",
+    args: [RUN_ARGUMENT],
+    options: [
+      FROM_OPTION,
+      ['--policy <id>', 'another policy: an id, or a .json file of policy data'],
+      listOption('--pin <aspect=value>', 'a pin that wins over the recorded ones; may be repeated'),
+      ['--no-pins', 'leave the recorded pins out'],
+      new Option('--mode <mode>', 'where to run').choices(['auto', 'cpu', 'gpu']),
+      new Option('--precision <precision>', 'precision to compute in').choices([
+        'auto',
+        'fp32',
+        'fp64',
+      ]),
+      ['--memory <size>', 'another memory budget, such as 512MiB'],
+      ['--registry <file>', 'a stored registry, or variants of an external library'],
+      listOption(
+        '--set <path=value>',
+        'edit a field of each input, such as snapshot.cores=64; may be repeated',
+      ),
+    ],
+    examples: [
+      'tileloom plan whatif RUN --pin variant=assign/grid-scalar@1',
+      'tileloom plan whatif RUN --policy probe-first@1 --no-pins',
+      'tileloom plan whatif RUN --memory 512MiB --set snapshot.devices.0.memFreeBytes=1GiB -o json',
+    ],
+    run: (action, [runId], options) =>
+      withPlans(action, runId, options, async (source) => {
+        const { whatIfPlans } = await import('../plans/what-if.ts');
+        await whatIfPlans(action.io, action.output, source, options);
+        return undefined;
+      }),
+  });
+}
+
+function addDiff(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'diff',
+    summary:
+      'Compare two runs, two chunks, or an explanation with a run; exit code 8 on differences.',
+    args: [
+      ['<run>', 'run id, export file or sink'],
+      ['[other]', 'run id, export file or sink to compare it with'],
+    ],
+    options: [
+      listOption('--chunks <place>', 'compare two chunks of the run: --chunks 0/3 0/9'),
+      ['--explain <spec>', 'compare what plan explain says of this pipeline with the run'],
+    ],
+    examples: [
+      'tileloom plan diff RUN OTHER',
+      'tileloom plan diff RUN --chunks 0/3 0/9',
+      'tileloom plan diff RUN --explain pipeline.yaml',
+    ],
+    run: async (action, [run = '', other], options) => {
+      const chunks = await chunksOf(options, other);
+      const spec = textOf(options, 'explain');
+      return withPlansNamed(action, run, async (source) => {
+        const { diffChunks, diffRuns } = await import('../plans/diff.ts');
+        if (chunks !== null) return diffChunks(action.output, source, chunks);
+        if (spec !== undefined) {
+          const { explain } = await import('../plans/explain.ts');
+          const { diffExplanation } = await import('../plans/diff-explain.ts');
+          const { explanation } = await explain(action, spec, {});
+          return diffExplanation(action.output, source, explanation);
+        }
+        if (other === undefined) throw nothingToCompare();
+        return withPlansNamed(action, other, (right) => diffRuns(action.output, source, right));
+      });
     },
   });
 }
 
-function renderExplanation(explanation: Explanation): string {
-  const { totals } = explanation;
-  const steady = explanation.steady ?? explanation.first;
-  const parts = [`first chunk\n${renderDecision(explanation.first)}`];
-  if (steady !== explanation.first) {
-    parts.push(`chunks after the probe\n${renderDecision(steady)}`);
+/**
+ * The two chunks that are named: `--chunks 0/3 0/9` puts the second where another run would stand.
+ *
+ * @throws {CliError} `CLI_USAGE`
+ */
+async function chunksOf(
+  options: OptionValues,
+  other: string | undefined,
+): Promise<readonly [Place, Place] | null> {
+  const named = listOf(options, 'chunks');
+  if (named.length === 0) return null;
+  const { parsePlace } = await import('../plans/places.ts');
+  const [left, right, ...more] = [...named, ...(other === undefined ? [] : [other])];
+  if (left !== undefined && right !== undefined && more.length === 0) {
+    return [parsePlace(left), parsePlace(right)];
   }
-  if (totals !== null) {
-    parts.push(
-      `whole run\n${formatFacts([
-        ['rows', `${formatCount(totals.rows)} in ${formatCount(totals.tiles)} tiles`],
-        ['chunks', formatCount(totals.chunks)],
-        ['seconds', `${formatDuration(totals.seconds)} of device work on this host`],
-        ['read', formatBytes(totals.bytesIn)],
-        ['written', formatBytes(totals.bytesOut)],
-        ['peak memory', formatBytes(totals.peakBytes)],
-        ['history', `about ${formatCount(totals.historyEvents)} events`],
-      ])}`,
-    );
-  }
-  return parts.join('\n\n');
+  throw new CliError(
+    'CLI_USAGE',
+    `chunks ${named.join(' ')} cannot be compared: expected two such as --chunks 0/3 0/9, got ` +
+      String(named.length),
+  );
+}
+
+function nothingToCompare(): CliError {
+  return new CliError(
+    'CLI_USAGE',
+    'nothing to compare with: expected another run, --chunks or --explain, got none; add --help to ' +
+      'see how it is used',
+  );
+}
+
+function addExport(group: Command, context: ProgramContext): void {
+  addLeaf(group, context, {
+    name: 'export',
+    summary: 'Write the plans of a run, with the policies and registries they need, as one file.',
+    args: [RUN_ARGUMENT],
+    options: [FROM_OPTION, ['--to <file>', 'write here, whole or not at all (default: stdout)']],
+    examples: [
+      'tileloom plan export RUN --to plans.jsonl',
+      'tileloom plan export RUN > plans.jsonl',
+      'tileloom plan export --from ./out --to plans.jsonl',
+    ],
+    run: (action, [runId], options) =>
+      withPlans(action, runId, options, async (source) => {
+        const { exportPlans } = await import('../plans/export.ts');
+        await exportPlans(action.io, action.output, source, textOf(options, 'to'));
+        return undefined;
+      }),
+  });
 }

@@ -1,9 +1,15 @@
-// Owns the list of chunks that a run's plan lines amount to: one row for each execution and for
-// each plan that was not executed, with the plan's reasons and what came of it.
+// Owns the rows that a run's plan records amount to: one for each plan and each execution, with the
+// reasons, what came of it, and what changed since the chunk before.
+//
+// I1. `changes` compares with the last row of the same shard that had a plan of its own: the first such
+//     row changes nothing.
+import { joinRecords, type HistoryLine, type PlanRecord } from '../../history/index.ts';
 import type { Plan, PlanDecision, PlanRefusal } from '../../planner/index.ts';
-import type { ExecuteLine, HistoryLine, PlanLine } from '../../history/index.ts';
 
 export type ChunkState = 'done' | 'failed' | 'superseded' | 'refused' | 'plan-failed';
+
+/** What may change from one chunk to the next. */
+export type ChunkChange = 'variant' | 'size' | 'pin' | 'policy' | 'epoch';
 
 export interface ChunkRow {
   readonly shard: number;
@@ -18,13 +24,22 @@ export interface ChunkRow {
   readonly precision: string | null;
   readonly deviceId: string | null;
   readonly host: string | null;
+  readonly policy: string | null;
   readonly state: ChunkState;
+  /** Chunk whose plan it ran under by a lease; null: its own. */
+  readonly leasedFrom: number | null;
   readonly rows: number | null;
   readonly predictedSeconds: number | null;
   readonly workSeconds: number | null;
   readonly queuedSeconds: number | null;
   readonly rowsPerSecond: number | null;
+  readonly predictedPeakBytes: number | null;
+  readonly peakBytes: number | null;
+  /** Codes of the plan's reasons. */
   readonly reasons: readonly string[];
+  /** Ids of the pins that the plan cites. */
+  readonly pins: readonly string[];
+  readonly changes: readonly ChunkChange[];
   readonly failure: string | null;
   readonly scheduledAt: number | null;
 }
@@ -37,94 +52,127 @@ export function isRefusal(decision: PlanDecision): decision is PlanRefusal {
   return decision.schema === 'tileloom.plan-refusal/1';
 }
 
-/** What a row needs to know of its plan. */
-interface PlanFacts {
-  readonly row: ChunkRow;
-  used: boolean;
-}
-
-/** Folds plan lines into rows, ordered by shard, chunk and attempt. */
-export async function chunkRows(lines: AsyncIterable<HistoryLine>): Promise<ChunkRow[]> {
-  const plans = new Map<string, PlanFacts>();
-  const rows: ChunkRow[] = [];
-  for await (const line of lines) {
-    if (line.kind === 'execute') {
-      const plan = plans.get(line.order.planId);
-      if (plan !== undefined) {
-        plan.used = true;
-      }
-      rows.push(executeRow(line, plan?.row ?? null));
-    } else {
-      const row = planRow(line);
-      if (row.planId === null) {
-        rows.push(row);
-      } else {
-        plans.set(row.planId, { row, used: false });
-      }
+/** Turns plan lines into rows, one at a time, by shard, chunk and order of planning. */
+export async function* streamRows(
+  lines: AsyncIterable<HistoryLine> | Iterable<HistoryLine>,
+): AsyncGenerator<ChunkRow> {
+  let before: ChunkRow | null = null;
+  for await (const record of joinRecords(lines)) {
+    const row = rowOf(record);
+    const isComparable = before !== null && before.shard === row.shard;
+    yield { ...row, changes: isComparable && before !== null ? changesOf(before, row) : [] };
+    if (row.planId !== null) {
+      before = row;
     }
   }
-  const unused = [...plans.values()].filter((plan) => !plan.used).map((plan) => plan.row);
-  return [...rows, ...unused].toSorted(
-    (left, right) =>
-      left.shard - right.shard || left.chunk - right.chunk || left.attempt - right.attempt,
-  );
 }
 
-function planRow(line: PlanLine): ChunkRow {
-  const { where } = line.call.request;
-  const decision = line.answer?.decision ?? null;
+/** All rows at once, for tables. */
+export async function chunkRows(
+  lines: AsyncIterable<HistoryLine> | Iterable<HistoryLine>,
+): Promise<ChunkRow[]> {
+  const rows: ChunkRow[] = [];
+  for await (const row of streamRows(lines)) {
+    rows.push(row);
+  }
+  return rows;
+}
+
+function changesOf(before: ChunkRow, row: ChunkRow): ChunkChange[] {
+  if (row.planId === null) {
+    return [];
+  }
+  const sizeOf = ({ firstTile, endTile }: ChunkRow): number => endTile - firstTile;
+  const changed: Readonly<Record<ChunkChange, boolean>> = {
+    variant: before.variant !== row.variant || before.deviceId !== row.deviceId,
+    size: sizeOf(before) !== sizeOf(row),
+    pin: before.pins.join() !== row.pins.join(),
+    policy: before.policy !== row.policy,
+    epoch: before.epoch !== row.epoch,
+  };
+  return (Object.keys(changed) as ChunkChange[]).filter((change) => changed[change]);
+}
+
+type BareRow = Omit<ChunkRow, 'changes'>;
+
+function rowOf(record: PlanRecord): BareRow & { changes: readonly ChunkChange[] } {
+  return { ...planPart(record), ...executionPart(record), changes: [] };
+}
+
+const STATES = {
+  executed: 'done',
+  failed: 'failed',
+  superseded: 'superseded',
+  refused: 'refused',
+  'plan-failed': 'plan-failed',
+} as const satisfies Record<PlanRecord['outcome'], ChunkState>;
+
+function planPart(record: PlanRecord): BareRow {
+  const { shard, chunk, attempt, outcome, planned, decision, leasedFrom } = record;
+  const where = planned?.call.request.where;
   const plan = decision !== null && isPlan(decision) ? decision : null;
+  const firstTile = where?.firstTile ?? 0;
   return {
-    shard: where.shard,
-    chunk: where.chunk,
-    attempt: where.attempt,
-    epoch: where.epoch,
-    firstTile: where.firstTile,
-    endTile: where.firstTile + (plan?.chunkTiles ?? where.reservedTiles),
+    ...{ shard, chunk, attempt, leasedFrom },
+    epoch: where?.epoch ?? null,
+    firstTile,
+    endTile: firstTile + (plan?.chunkTiles ?? where?.reservedTiles ?? 0),
     planId: plan?.planId ?? null,
     variant: plan?.variant ?? null,
     precision: plan?.precision.compute ?? null,
     deviceId: plan?.deviceId ?? null,
-    host: line.answer?.snapshot.host ?? null,
-    state: decision === null ? 'plan-failed' : plan === null ? 'refused' : 'superseded',
+    host: planned?.answer?.snapshot.host ?? null,
+    policy: planned?.answer?.policy?.id ?? null,
+    state: STATES[outcome],
     rows: null,
     predictedSeconds: plan?.predicted.seconds ?? null,
     workSeconds: null,
     queuedSeconds: null,
     rowsPerSecond: null,
+    predictedPeakBytes: plan?.predicted.peakBytes ?? null,
+    peakBytes: null,
     reasons: (decision?.reasons ?? []).map((reason) => reason.code),
-    failure: failureText(line),
-    scheduledAt: line.scheduledAt,
+    pins: (decision?.reasons ?? []).flatMap(({ code, params }) =>
+      code === 'PIN_APPLIED' && params !== undefined ? [String(params['pin'])] : [],
+    ),
+    failure: failureText(planned),
+    scheduledAt: planned?.scheduledAt ?? null,
   };
 }
 
-function executeRow(line: ExecuteLine, plan: ChunkRow | null): ChunkRow {
-  const { order, answer } = line;
+function executionPart(record: PlanRecord): Partial<BareRow> {
+  const { execution, leasedFrom, decision } = record;
+  if (execution === null) {
+    return {};
+  }
+  const { order, answer } = execution;
+  const leased = leasedFrom !== null && decision !== null && isPlan(decision) ? decision : null;
   const work = answer?.seconds.work ?? null;
   return {
-    shard: order.shard,
-    chunk: order.chunk,
-    attempt: order.attempt,
-    epoch: plan?.epoch ?? null,
     firstTile: order.firstTile,
     endTile: order.endTile,
     planId: order.planId,
     variant: order.variant,
     precision: order.precision,
     deviceId: order.deviceId,
-    host: plan?.host ?? null,
-    state: answer === null ? 'failed' : 'done',
+    ...(leased === null ? {} : { predictedSeconds: secondsFor(leased, order) }),
     rows: answer?.part.rows ?? null,
-    predictedSeconds: plan?.predictedSeconds ?? null,
     workSeconds: work,
     queuedSeconds: answer?.seconds.queued ?? null,
     rowsPerSecond: answer !== null && work !== null && work > 0 ? answer.part.rows / work : null,
-    reasons: plan?.reasons ?? [],
-    failure: failureText(line),
-    scheduledAt: line.scheduledAt,
+    peakBytes: answer?.peakBytes ?? null,
+    failure: failureText(execution),
+    scheduledAt: execution.scheduledAt,
   };
 }
 
-function failureText(line: HistoryLine): string | null {
-  return line.failure === null ? null : `${line.failure.type}: ${line.failure.message}`;
+/** A leased plan spoke of its own chunk; a further one may have more or fewer tiles. */
+function secondsFor(plan: Plan, order: { firstTile: number; endTile: number }): number {
+  return (plan.predicted.seconds / plan.chunkTiles) * (order.endTile - order.firstTile);
+}
+
+function failureText(line: HistoryLine | null): string | null {
+  return line === null || line.failure === null
+    ? null
+    : `${line.failure.type}: ${line.failure.message}`;
 }
