@@ -121,7 +121,7 @@ export function answerText(runId: string, request: OperatorRequest, sent: Sent):
   const { epoch, changed, pins, entry } = sent.answer;
   const at = `accepted@${String(epoch)}`;
   if (!changed) {
-    return `${at}: nothing changed, the run was as asked for already`;
+    return `${at}: the run is as asked for`;
   }
   switch (verb) {
     case 'pause': {
