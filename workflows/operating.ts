@@ -159,8 +159,9 @@ function refusalNow(run: RunState, request: OperatorRequest): Refusal | null {
     return { code: 'OPERATOR_RUN_ENDING', message };
   }
   if (verb !== 'retry' && verb !== 'skip') return null;
+  // An open shard may have parked a tile of which the run has not been told yet.
   const concerned = parkedTiles(run).count + (verb === 'retry' ? skippedTiles(run) : 0);
-  if (concerned > 0) return null;
+  if (concerned > 0 || run.open.size > 0) return null;
   const message = `nothing can be ${verb === 'retry' ? 'retried' : 'skipped'}: expected parked tiles, got none`;
   return { code: 'OPERATOR_NOTHING_PARKED', message };
 }

@@ -43,12 +43,20 @@ function livePins(shard: ShardState, nowMs: number): readonly Pin[] {
   return shard.operator.pins.flatMap((pin) => {
     const { scope, expiresAt, chunksLeft } = pin;
     if (expiresAt !== null && expiresAt <= nowMs) return [];
-    if (scope.kind === 'operation' && scope.operation !== operation) return [];
+    if (!concerns(pin, operation)) return [];
     const budget = chunksLeft ?? (scope.kind === 'chunks' ? scope.count : null);
     if (budget === null) return [pin];
     const left = budget - (shard.pinUses[pin.id] ?? 0);
     return left > 0 ? [{ ...pin, chunksLeft: left }] : [];
   });
+}
+
+/** A variant pin speaks only of the operation its variant belongs to. */
+function concerns({ scope, aspect, value }: Pin, operation: string): boolean {
+  if (scope.kind === 'operation' && scope.operation !== operation) return false;
+  const name = String(value);
+  const slash = name.indexOf('/');
+  return aspect !== 'variant' || slash < 0 || name.slice(0, slash) === operation;
 }
 
 /** The pin that is in force at a tile for an aspect, of those given. */

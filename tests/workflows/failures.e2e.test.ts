@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { ExecuteOrder, FailureType } from '../../workflows/activity-contract.ts';
 import { QUEUES } from '../../workflows/activity-contract.ts';
 import { STATUS_QUERY, type RunStatus } from '../../workflows/messages.ts';
+import { operate, requestOf } from '../e2e/harness/operators.ts';
 import { startFleet, type Fleet } from '../e2e/harness/simulated-fleet.ts';
 import { failure, runInput, simulatedRefusal } from '../e2e/harness/simulated-values.ts';
 import { SimulatedWork } from '../e2e/harness/simulated-work.ts';
@@ -175,7 +176,7 @@ describe('failures of execute', () => {
     const waiting = await shardWaiting(handle.workflowId, (text) => text.includes('disk full'));
     expect(waiting).toContain('next try at');
     full = false;
-    await handle.signal('operatorState', { ...input.operator, epoch: 2 });
+    await operate(handle, requestOf({ verb: 'limits', set: { chunkSecondsTarget: 2 } }));
     expect(await handle.result()).toMatchObject({ phase: 'finished' });
   });
 });
@@ -285,7 +286,7 @@ describe('plans that are refused', () => {
     const waiting = await shardWaiting(handle.workflowId, (text) => text.includes('PLAN_NO'));
     expect(waiting).toContain('sim/quick@1 EXCLUDED');
     refused = false;
-    await handle.signal('operatorState', { ...input.operator, epoch: 2 });
+    await operate(handle, requestOf({ verb: 'limits', set: { chunkSecondsTarget: 2 } }));
     expect(await handle.result()).toMatchObject({ phase: 'finished' });
   });
 

@@ -1,13 +1,19 @@
 // Requests of operators, as clients of a run send them.
 import { randomUUID } from 'node:crypto';
-import type { WorkflowHandle } from '@temporalio/client';
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import type {
   OperatorAnswer,
   OperatorCommand,
   OperatorRequest,
   PinWish,
 } from '../../../operator/index.ts';
-import { OPERATE_UPDATE } from '../../../workflows/messages.ts';
+import {
+  OPERATE_UPDATE,
+  SHARD_STATUS_QUERY,
+  STATUS_QUERY,
+  type RunStatus,
+  type ShardStatus,
+} from '../../../workflows/messages.ts';
 
 export function requestOf(
   command: OperatorCommand,
@@ -57,4 +63,45 @@ export async function refusalCode(answer: Promise<unknown>): Promise<string> {
   );
   const type = (error as { cause?: { type?: unknown } } | null)?.cause?.type;
   return typeof type === 'string' ? type : `no refusal: ${String(error)}`;
+}
+
+/** Repeats a look until it shows something; fails after ten seconds. */
+export async function eventually<Seen>(
+  look: () => Promise<Seen | null | false | undefined> | Seen | null | false | undefined,
+): Promise<Seen> {
+  for (const begun = Date.now(); Date.now() - begun < 10_000;) {
+    const seen = await look();
+    if (seen !== null && seen !== false && seen !== undefined) return seen;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`did not happen within ten seconds: ${String(look)}`);
+}
+
+/** Status of each open shard that answers; those that closed meanwhile are left out. */
+export async function openShards(
+  client: Client,
+  handle: Pick<WorkflowHandle, 'query'>,
+): Promise<readonly ShardStatus[]> {
+  const run = await handle.query<RunStatus>(STATUS_QUERY);
+  const answers = await Promise.all(
+    run.openShards.map(({ workflowId }) =>
+      client.workflow
+        .getHandle(workflowId)
+        .query<ShardStatus>(SHARD_STATUS_QUERY)
+        .catch(() => null),
+    ),
+  );
+  return answers.flatMap((one) => one ?? []);
+}
+
+/** Waits until each shard that is open has acknowledged an epoch. */
+export async function acknowledged(
+  client: Client,
+  handle: Pick<WorkflowHandle, 'query'>,
+  epoch: number,
+): Promise<readonly ShardStatus[]> {
+  return eventually(async () => {
+    const shards = await openShards(client, handle);
+    return shards.every((one) => one.epoch >= epoch) && shards;
+  });
 }

@@ -11,7 +11,8 @@ import type {
 import { DEFAULT_TUNING, type RunInput, type RunTuning } from '../../../workflows/messages.ts';
 
 export const WORK: WorkTemplate = {
-  operation: 'assign',
+  // That of the simulated variants: a variant pin speaks of its own operation only.
+  operation: 'sim',
   kernelClass: 'predicate',
   boundary: 'half-open',
   overlap: 'first',

@@ -22,7 +22,7 @@ import type {
   SelectParkedAnswer,
   SelectParkedRequest,
 } from '../../../workflows/activity-contract.ts';
-import type { Plan } from '../../../planner/index.ts';
+import { completeRequest, type Plan } from '../../../planner/index.ts';
 import { uniteTiles } from '../../../workflows/intervals.ts';
 import { simulatedRefusal, simulatedSnapshot, WORK } from './simulated-values.ts';
 
@@ -111,7 +111,7 @@ export class SimulatedWork {
     this.calls.push({ kind: 'plan', host, call });
     const own = await this.onPlan(call, host);
     return {
-      decision: own ?? this.decide(call),
+      decision: own ?? this.decide(call, host),
       snapshot: simulatedSnapshot(host),
       policy: { id: 'simulated@1', digest: digest('policy') },
       registry: { digest: digest('registry') },
@@ -119,24 +119,25 @@ export class SimulatedWork {
   }
 
   /** The pinned variant, else the first that is not excluded; as many tiles as wanted and allowed. */
-  decide(call: PlanCall): PlanAnswer['decision'] {
-    const { where, limits, excluded, pins } = call.request;
+  decide(call: PlanCall, host: string): PlanAnswer['decision'] {
+    const { where, limits, excluded } = call.request;
+    const snapshot = { ...simulatedSnapshot(host), takenAt: Date.now() };
+    const identity = { policy: { id: '', digest: '' }, registry: { digest: '' } };
+    const { winners, tilesUntilChange } = completeRequest(call.request, snapshot, identity).pins;
     const out = new Set(excluded.map(({ variant }) => variant));
-    const pinned = pins.find(
-      ({ aspect, scope }) =>
-        aspect === 'variant' &&
-        (scope?.kind !== 'tiles' ||
-          (scope.firstTile <= where.firstTile && where.firstTile <= scope.lastTile)),
-    );
+    const pinned = winners.find(({ aspect }) => aspect === 'variant');
+    const elsewhere = winners.find(({ aspect, value }) => aspect === 'host' && value !== host);
     const known = pinned === undefined ? this.variants : [String(pinned.value)];
     const variant = known.find((name) => this.variants.includes(name) && !out.has(name));
-    if (variant === undefined) {
-      return simulatedRefusal(this.variants, pinned?.ifImpossible ?? 'fail', pinned?.id);
+    if (variant === undefined || elsewhere !== undefined) {
+      const culprit = elsewhere ?? pinned;
+      return simulatedRefusal(this.variants, culprit?.ifImpossible ?? 'fail', culprit?.id);
     }
     const { tileRows, chunkTiles } = this.dataset;
     const rowsMax = Math.min(chunkTiles * tileRows, limits.chunkRowsMax ?? Infinity);
     const wanted = Math.max(1, Math.floor(rowsMax / tileRows));
-    return this.planOf(variant, Math.min(where.reservedTiles, wanted), wanted * tileRows, call);
+    const tiles = Math.min(where.reservedTiles, wanted, tilesUntilChange ?? Infinity);
+    return this.planOf(variant, tiles, wanted * tileRows, call);
   }
 
   private planOf(variant: string, chunkTiles: number, chunkRowsHint: number, call: PlanCall): Plan {
