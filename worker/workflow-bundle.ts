@@ -11,7 +11,7 @@ import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Rooms whose sources can end up in the bundle. */
-const BUNDLED_ROOMS = ['workflows', 'telemetry', 'core'];
+const BUNDLED_ROOMS = ['workflows', 'operator', 'telemetry', 'core'];
 
 /**
  * Path of the workflow bundle. Built products have it at `dist/workflow-bundle.js`; from sources it
