@@ -4,7 +4,8 @@
 // I1 a line that names a command loads that command's file alone: start-up is most of what a short
 //    command costs. Everything else (help, completion, a name nobody knows) sees the whole tree.
 import { Command } from 'commander';
-import type { ProgramContext } from './command.ts';
+import { addGroup, type ProgramContext } from './command.ts';
+import { RUN_GROUP } from './commands/run-group.ts';
 import { productVersion } from './version.ts';
 
 const OVERVIEW = `Start here:
@@ -49,6 +50,16 @@ const COMMAND_FILES: readonly CommandFile[] = [
     word: 'run',
     verbs: ['retry', 'skip', 'errors'],
     load: async () => (await import('./commands/run-parked.ts')).addRunParked,
+  },
+  {
+    word: 'run',
+    verbs: ['audit'],
+    load: async () => {
+      const { addAudit } = await import('./commands/run-audit.ts');
+      return (program, context) => {
+        addAudit(addGroup(program, 'run', RUN_GROUP), context);
+      };
+    },
   },
   {
     word: 'run',

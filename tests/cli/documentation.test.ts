@@ -93,7 +93,7 @@ describe('docs/cli.md', () => {
 });
 
 describe('other command lines', () => {
-  test.each(['README.md', 'docs/spec.md', 'docs/errors.md'])('of %s parse', async (file) => {
+  test.each(['README.md', 'docs/operating.md', 'docs/spec.md', 'docs/errors.md'])('of %s parse', async (file) => {
     for (const line of commandLines(read(file))) {
       expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
     }
