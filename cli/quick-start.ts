@@ -4,16 +4,18 @@
 //
 // I1 the script only saves time: without one, with one for another Node.js, or with --verbose, whose
 //    traces should name real files, the same command runs from its own files
-// I2 script and cache are one file, so that no cache meets a script that it was not made from
-import { readFileSync } from 'node:fs';
+// I2 script and cache are one file, so that no cache meets a script that it was not made from; a file
+//    that is older than this module was made from other sources, and is left alone
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Script, constants } from 'node:vm';
 import type { runCommandLine } from './command-line.ts';
 
-/** Words of the command lines in the script; program.ts finds their files by the same words. */
+/** Words of the command lines in the script: those of cli/commands/run-control.ts and pin.ts. */
 export const QUICK_VERBS: Readonly<Record<string, readonly string[]>> = {
-  run: ['pause', 'resume'],
+  run: ['pause', 'resume', 'cancel', 'limits'],
+  pin: ['set', 'list', 'clear'],
 };
 
 interface QuickScript {
@@ -26,8 +28,10 @@ export function loadQuickly(line: readonly string[]): QuickScript | null {
   if (QUICK_VERBS[word]?.includes(verb) !== true || line.includes('--verbose')) {
     return null;
   }
+  const file = new URL('quick-start.bin', import.meta.url);
   try {
-    return evaluate(new URL('quick-start.bin', import.meta.url));
+    const isStale = statSync(file).mtimeMs < statSync(new URL(import.meta.url)).mtimeMs;
+    return isStale ? null : evaluate(file);
   } catch {
     return null;
   }
