@@ -55,7 +55,7 @@ async function parsed(line: string): Promise<string> {
 /** Command lines of a text, without comments, redirections, pipes and what follows them. */
 function commandLines(text: string): string[] {
   return [...text.matchAll(/^\s*(?:\$ )?(tileloom [^\n]*)$/gm)]
-    .map((match) => (match[1] ?? '').split(/ +(?:#|>|\||&&)|  /)[0]?.trim() ?? '')
+    .map((match) => (match[1] ?? '').split(/ +(?:#|>|\||&)|  /)[0]?.trim() ?? '')
     .filter((line) => line !== 'tileloom' && !line.includes('…'));
 }
 
