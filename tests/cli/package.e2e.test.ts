@@ -164,6 +164,38 @@ describe('the installed command', () => {
   });
 });
 
+describe('the quick start of the installed command', () => {
+  const file = (): string => join(installed, 'dist', 'cli', 'quick-start.bin');
+  const loads = (...line: string[]): string => {
+    const module = join(installed, 'dist', 'cli', 'quick-start.js');
+    const code = `import { loadQuickly } from ${JSON.stringify(module)};
+console.log(loadQuickly(${JSON.stringify(line)}) !== null);`;
+    return execFileSync(process.execPath, ['--input-type=module', '-e', code], {
+      encoding: 'utf8',
+    }).trim();
+  };
+
+  test('has a script for operators, which another Node.js may compile anew', () => {
+    const build = join(installed, 'scripts', 'build-quick-start.mjs');
+    execFileSync(process.execPath, [build, 'cache'], { stdio: 'pipe' });
+    expect(loads('run', 'pause', 'x')).toBe('true');
+    expect(loads('pin', 'set', 'x')).toBe('true');
+    expect(loads('run', 'pause', 'x', '--verbose')).toBe('false');
+    expect(loads('run', 'start', 'x')).toBe('false');
+  });
+
+  test('says the same with the script, with half of it, and without it', () => {
+    const whole = tileloom('run', 'pause', 'nobody', '-o', 'json');
+    expect(whole).toMatchObject({ code: 2, stdout: '' });
+    expect(JSON.parse(whole.stderr)).toMatchObject({ code: 'CLI_RUN_UNKNOWN' });
+    writeFileSync(file(), readFileSync(file()).subarray(0, 400_000));
+    expect(loads('run', 'pause', 'x')).toBe('false');
+    expect(tileloom('run', 'pause', 'nobody', '-o', 'json')).toEqual(whole);
+    rmSync(file());
+    expect(tileloom('run', 'pause', 'nobody', '-o', 'json')).toEqual(whole);
+  });
+});
+
 describe('the installed library', () => {
   const source = `import { definePipeline, parseSpec, plan, specDigest, type PipelineInput } from 'tileloom';
 const pipeline: PipelineInput = {
