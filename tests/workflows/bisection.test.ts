@@ -174,3 +174,30 @@ describe('judgeRefusal', () => {
     expect(judgeRefusal(suspect, others)).toBeNull();
   });
 });
+
+describe('a range that a retry order pinned', () => {
+  const pin = { aspect: 'variant', value: 'a/x@1', epoch: 5 } as const;
+  const pinned = (firstTile: number, endTile: number, faults: readonly Fault[] = []): Suspect => ({
+    ...range(firstTile, endTile, faults),
+    pin,
+  });
+
+  test('hands its pin on to every part, also to the neighbours of a corrupt tile', () => {
+    const named = judgeDataError(pinned(10, 20), failed(13), 'p');
+    expect(named.free).toEqual([]);
+    expect(covered(named)).toEqual(covered(judgeDataError(range(10, 20), failed(13), 'p')));
+    const halved = judgeDataError(pinned(10, 20), failed(), 'p');
+    for (const suspect of [...named.suspects, ...halved.suspects]) {
+      expect(suspect.pin).toEqual(pin);
+    }
+    const other = judgeKernelFault(pinned(1, 2), failed(), fault('a/x@1'));
+    expect(other.suspects).toMatchObject([{ pin }]);
+  });
+
+  test('is parked once more when what is pinned fails on its one tile', () => {
+    const verdict = judgeRefusal(pinned(7, 8, [fault('a/x@1')]), new Set());
+    expect(verdict?.parked).toMatchObject({ tile: 7, errorClass: 'KERNEL_FAULT' });
+    expect(verdict?.lifted).toEqual([fault('a/x@1')]);
+    expect(judgeRefusal(pinned(7, 8), new Set())).toBeNull();
+  });
+});

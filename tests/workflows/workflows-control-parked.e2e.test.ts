@@ -125,11 +125,15 @@ describe('parked tiles', () => {
       phase: 'partial',
       published: { parkedTiles: 2, skippedTiles: 1 },
     });
+    const attributesOf = async (one: Handle): Promise<unknown> =>
+      (await one.describe()).searchAttributes;
+    expect(await attributesOf(handle)).toMatchObject({ TileloomParked: [1] });
     const second = await retry(handle, { verb: 'skip', select: ALL });
     expect(await second.result()).toMatchObject({
       phase: 'finished',
       published: { parkedTiles: 2, skippedTiles: 2 },
     });
+    expect(await attributesOf(second)).toMatchObject({ TileloomPhase: ['finished'] });
     const third = await retry(second, again);
     breakTiles([]);
     expect(await third.result()).toMatchObject({ published: { parkedTiles: 0, skippedTiles: 0 } });
@@ -246,7 +250,7 @@ describe('requests during continue-as-new', () => {
         () => ended,
       );
       if (more !== null) expect(more).toMatchObject({ epoch: answer.epoch });
-      await new Promise((resolve) => setTimeout(resolve, 60));
+      await new Promise((resolve) => setTimeout(resolve, 120));
     }
     expect(await result).toMatchObject({ phase: 'finished', published: { tiles: 40 } });
     expect(accepted).toBeGreaterThan(5);

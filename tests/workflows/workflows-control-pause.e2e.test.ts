@@ -98,9 +98,16 @@ describe('a pause', () => {
     const status = await handle.query<RunStatus>(STATUS_QUERY);
     expect(status).toMatchObject({ operator: { pause: { mode: 'drain' } }, pausedMs: 0 });
     expect(status.waiting).toContain('paused by ann until');
+    const attributesOf = async (): Promise<unknown> => (await handle.describe()).searchAttributes;
+    expect(await attributesOf()).toMatchObject({
+      TileloomPausedBy: ['ann'],
+      TileloomPhase: ['running'],
+    });
     work.executeMs = 5;
     expect(await handle.result()).toMatchObject({ phase: 'finished' });
     const after = await handle.query<RunStatus>(STATUS_QUERY);
+    const query = `WorkflowId = '${handle.workflowId}' AND TileloomPausedBy IS NULL`;
+    await eventually(async () => (await fleet.client.workflow.count(query)).count === 1);
     expect(after).toMatchObject({ pausedMs: 2_500, operator: { pause: null }, epoch: epoch + 1 });
   });
 
