@@ -1,4 +1,4 @@
-// Builds and runs a benchmark: node bench/run.mjs kernels|planner|end-to-end [options].
+// Builds and runs a benchmark: node bench/run.mjs kernels|planner|replay|pause|end-to-end [options].
 // Node 20 cannot run TypeScript, so tsc writes the benches below node_modules/.cache first.
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 const ENTRIES = {
   kernels: 'kernels/main.js',
   planner: 'planner.js',
+  replay: 'replay.js',
+  pause: 'pause.js',
   'end-to-end': 'end-to-end/main.js',
 };
 

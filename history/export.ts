@@ -92,27 +92,28 @@ async function* recordsOf(
   let last = '';
   for (;;) {
     const next = await physical.next();
-    if (next.done === true) throw cut(source, count, last);
-    const { bytes, isEnded } = next.value;
-    if (isEnded && Buffer.from(bytes).equals(Buffer.from(endLine(count, chain).slice(0, -1)))) {
-      break;
-    }
+    if (next.done === true || !next.value.isEnded) throw cut(source, count, last);
+    const bytes = asBuffer(next.value.bytes);
     const headLength = prefix(count + 1, '').length + CHAIN_DIGITS;
-    const record = bytes.subarray(headLength, bytes.length - 1);
-    const expected = sha256(chain, record);
-    const head = Buffer.from(prefix(count + 1, expected));
+    const expected = sha256(chain, bytes.subarray(headLength, -1));
     const isWhole =
-      isEnded && head.equals(bytes.subarray(0, headLength)) && bytes.at(-1) === CLOSING_BRACE;
-    if (!isWhole) throw isEnded ? edited(source, count, bytes) : cut(source, count, last);
+      bytes.at(-1) === CLOSING_BRACE &&
+      bytes.toString('latin1', 0, headLength) === prefix(count + 1, expected);
+    if (!isWhole) {
+      if (`${bytes.toString('utf8')}\n` === endLine(count, chain)) break;
+      throw edited(source, count, bytes);
+    }
     count += 1;
     chain = expected;
-    const text = new TextDecoder().decode(record);
-    const line = JSON.parse(text) as HistoryLine;
-    last = placeOf(text);
-    yield line;
+    last = bytes.toString('utf8', headLength, bytes.length - 1);
+    yield JSON.parse(last) as HistoryLine;
   }
   const after = await physical.next();
   if (after.done !== true) throw trailing(source, count);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 const CHAIN_DIGITS = 64;
@@ -202,7 +203,7 @@ function edited(source: string, count: number, bytes: Uint8Array): HistoryError 
 }
 
 function cut(source: string, count: number, last: string): HistoryError {
-  const after = count === 0 ? 'the header' : `record ${String(count)} (${last})`;
+  const after = count === 0 ? 'the header' : `record ${String(count)} (${placeOf(last)})`;
   return broken(
     source,
     `what follows ${after}`,

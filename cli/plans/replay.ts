@@ -1,5 +1,5 @@
 // Owns `plan replay`: every recorded plan recomputed from its own input, compared to the byte.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { joinRecords, type PlanRecord } from '../../history/index.ts';
 import {
   rebuildRecipes,
@@ -66,8 +66,7 @@ export async function replayPlans(
 }
 
 /** SHA-256 of the platform: replaying is mostly hashing. */
-export const nativeDigest = (text: string): string =>
-  createHash('sha256').update(text).digest('hex');
+export const nativeDigest = (text: string): string => hash('sha256', text);
 
 async function replayAll(
   source: PlanSource,
