@@ -52,9 +52,9 @@ function absent(aspect: 'host' | 'device', value: string, hosts: readonly string
         : `a device of a host that a worker serves (${named})`;
   const got = hosts.length === 0 ? 'no worker at all' : `${value}, which none serves`;
   const near = aspect === 'host' ? nearestName(value, hosts) : null;
-  const remedy = near === null ? 'start a worker there' : `did you mean ${near}? If not`;
+  const remedy = near === null ? 'start a worker there, or' : `did you mean ${near}? Else`;
   return (
     `pin ${aspect}=${value} cannot be set: expected ${expected}, got ${got}; ` +
-    `${remedy}, or allow it to be absent (--allow-absent)`
+    `${remedy} allow it to be absent (--allow-absent)`
   );
 }

@@ -3,7 +3,6 @@
 // It is idempotent: a second attempt writes the same bytes. A retried run publishes anew under the
 // next generation, in place of what it published before.
 import { join } from 'node:path';
-import type { Client } from '@temporalio/client';
 import {
   beginPublication,
   chainFiles,
@@ -38,13 +37,11 @@ import type {
   PublishRequest,
   TileInterval,
 } from '../workflows/activity-contract.ts';
+import { writeAudit, type AuditDependencies } from './audit.ts';
 import { loadContext } from './context.ts';
 
-export interface PublishDependencies {
-  readonly client: Client;
+export interface PublishDependencies extends AuditDependencies {
   readonly registry: Registry;
-  /** Hears of what did not keep the run from being published. */
-  readonly warn: (message: string) => void;
 }
 
 interface Ledger {
@@ -58,7 +55,7 @@ interface Ledger {
 
 /** Publishes a run from the heads of its shards' segment chains. */
 export async function publishRun(
-  { registry }: PublishDependencies,
+  dependencies: PublishDependencies,
   request: PublishRequest,
 ): Promise<PublishAnswer> {
   const context = await loadContext(request.contextPath, request.contextDigest);
@@ -94,13 +91,14 @@ export async function publishRun(
     parked,
     results,
   };
+  await writeAudit(dependencies, context.sinkPath, request.runId);
   const manifestPath = await writeManifest(context.sinkPath, manifest);
   await writeMarker(context.sinkPath, {
     schema: 'tileloom.marker/1',
     ...common,
     parkedTiles,
     skippedTiles,
-    versions: { formats: '1', registry: registry.digest },
+    versions: { formats: '1', registry: dependencies.registry.digest },
   });
   return {
     outcome: isPartial({ parkedTiles, skippedTiles }) ? 'partial' : 'success',

@@ -1,6 +1,6 @@
 // Owns which pins cannot hold at once: for each place of a run the pins that would be in force there
 // are laid beside the requested mode and precision, and some variant must be left that fits them all.
-import { findOperation, type Registry, type Runtime, type VariantSpec } from '../registry/index.ts';
+import type { Registry, Runtime, VariantSpec } from '../registry/index.ts';
 import { cannotBeSet, nameOf, type PinCheckContext, type PinProposal } from './pin-proposal.ts';
 import { resolvePins } from './pins.ts';
 import type { Pin, PinAspect, PinScope } from './types.ts';
@@ -12,9 +12,10 @@ export function contradictionsOf(
   context: PinCheckContext,
   registry: Registry,
 ): string[] {
-  const operation = context.work?.operation ?? registry.operations[0]?.name;
-  if (operation === undefined) return [];
-  const { variants } = findOperation(registry, operation);
+  const planned = context.work?.operation ?? registry.operations[0]?.name;
+  const found = registry.operations.find(({ name }) => name === planned);
+  if (found === undefined) return [];
+  const { name: operation, variants } = found;
   const wanted = wishes.map(asPin);
   const kept = current.filter((pin) => !wanted.some((wish) => replaces(wish, pin)));
   const all = [...kept, ...wanted];

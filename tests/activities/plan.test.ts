@@ -118,6 +118,7 @@ function fullCall(pins: readonly Pin[], excludedDevice = 'cpu'): PlanCall {
   }));
   const shard = openShard({
     ...input,
+    prepared: { ...input.prepared, work: { ...input.prepared.work, operation: 'assign' } },
     operator: { ...input.operator, pins },
     progress: { ...input.progress, history, excluded, nextChunk: 123_456 },
   });
@@ -168,6 +169,52 @@ describe('the plan activity', () => {
     const devices = cpu === undefined ? [] : [cpu];
     const snapshot = { ...FULL, backend: 'unavailable', reason: why, devices } as const;
     expect(bytesOf(await answer(fullCall([], 'none'), snapshot))).toBeLessThanOrEqual(3_072);
+  });
+
+  test('a pin whose chunks are used up is not in force', async () => {
+    const cpu = pin(1, { aspect: 'runtime', value: 'cpu' });
+    const spent: readonly Pin[] = [
+      cpu,
+      { ...pin(2, { aspect: 'runtime', value: 'gpu' }), epoch: 13, chunksLeft: 0 },
+      {
+        ...pin(3, { aspect: 'variant', value: 'assign/nothing@1' }),
+        scope: { kind: 'chunks', count: 5 },
+        chunksLeft: 0,
+      },
+    ];
+    const { decision } = await answer(fullCall(spent, 'none'));
+    expect(decision).toMatchObject({ schema: 'tileloom.plan/1', runtime: 'cpu' });
+    const cited = decision.reasons.filter(({ code }) => code.startsWith('PIN_'));
+    expect(cited.map(({ params }) => params?.['pin'])).toEqual(['start-1']);
+    const counted = { ...pin(4, { aspect: 'runtime', value: 'gpu' }), epoch: 13, chunksLeft: 1 };
+    const found = await answer(fullCall([cpu, counted], 'none'));
+    expect(found.decision).toMatchObject({ runtime: 'gpu' });
+  });
+
+  // Every aspect pinned at once, on a host with long names, is the one case that exceeds 3 KiB a little.
+  test.each([
+    ['three aspects', PINS.slice(0, 3), 3_072],
+    ['all aspects', [...PINS, pin(6, { aspect: 'variant', value: 'assign/grid-cuda@1' })], 3_328],
+  ])('an answer with 32 pins of every scope for %s is short', async (_, pins, bytesMax) => {
+    const scopes: readonly Pin['scope'][] = [
+      { kind: 'run' },
+      { kind: 'operation', operation: 'assign' },
+      { kind: 'chunks', count: 9 },
+      ...Array.from({ length: 8 }, (__, index) => ({
+        ...({ kind: 'tiles', firstTile: 0 } as const),
+        lastTile: 1_000_000 + index,
+      })),
+    ];
+    const many = scopes
+      .flatMap((scope) => pins.map((each) => ({ ...each, scope })))
+      .slice(0, 32)
+      .map((each, index) => ({ ...each, id: `pin-${String(100 + index)}` }));
+    expect(many).toHaveLength(32);
+    const found = await answer(fullCall(many, 'none'));
+    expect(found.decision.schema).toBe('tileloom.plan/1');
+    const cited = found.decision.reasons.filter(({ code }) => code === 'PIN_APPLIED');
+    expect(cited).toHaveLength(pins.length);
+    expect(bytesOf(found)).toBeLessThanOrEqual(bytesMax);
   });
 
   test('a host with another registry refuses', async () => {

@@ -16,7 +16,6 @@ import {
   writePart,
 } from '../../datasets/index.ts';
 import type { RunContext } from '../../executor/index.ts';
-import type { HistoryEvent } from '../../history/index.ts';
 import { REGISTRY } from '../../registry/index.ts';
 import type {
   ParkedTile,
@@ -32,16 +31,22 @@ import { SPEC } from '../e2e/harness/simulated-values.ts';
 
 export const RUN = 'run-1';
 
-/** A service that knows one execution, with these events. */
-export function serviceWith(events: readonly HistoryEvent[]): Client {
+/** A service that knows one execution, `r`, with these events. */
+export function serviceWith(events: readonly object[]): Client {
+  const notFound = Object.assign(new Error('no such execution'), { code: 5 });
   return {
     options: { namespace: 'default' },
     workflow: {
       getHandle: () => ({ describe: async () => ({ runId: 'r' }) }),
-      // eslint-disable-next-line require-yield
+      // oxlint-disable-next-line require-yield
       list: async function* () {},
     },
-    workflowService: { getWorkflowExecutionHistory: async () => ({ history: { events } }) },
+    workflowService: {
+      getWorkflowExecutionHistory: async (asked: { execution: { runId: string } }) => {
+        if (asked.execution.runId !== 'r') throw notFound;
+        return { history: { events } };
+      },
+    },
   } as unknown as Client;
 }
 
