@@ -33,6 +33,8 @@ export type Step =
       readonly shard: number;
       readonly lane: number;
       readonly outcome: Outcome;
+      /** How often the lane moves on. */
+      readonly times: number;
     };
 
 interface Recorded {
@@ -90,8 +92,10 @@ export class SimulatedRun {
         break;
       case 'lane': {
         const shard = this.#shard(step.shard);
-        const start = shard.step(step.lane, step.outcome, this.#nowMs);
-        if (start !== null) this.#judge(start);
+        for (let time = 0; time < step.times; time += 1) {
+          const start = shard.step(step.lane, step.outcome, this.#nowMs);
+          if (start !== null) this.#judge(start);
+        }
         shard.checkTiles();
         break;
       }
@@ -139,7 +143,7 @@ export class SimulatedRun {
     this.#sent.push(request);
     const facts = { nowMs: this.#nowMs, phase: 'running', tiles: this.#tiles };
     const before = this.#operator;
-    const known = before.recent.some(({ id }) => id === request.id);
+    const known = this.#accepted.some((one) => one.request.id === request.id);
     const refusal = refusalOf(before, request, facts);
     const code = refusal?.code ?? (known ? 'again' : 'accepted');
     this.codes.set(code, (this.codes.get(code) ?? 0) + 1);
@@ -247,7 +251,7 @@ export class SimulatedRun {
       this.#deliverAll(shard);
       for (let turn = 0; one.isBusy(); turn += 1) {
         must(turn < 2000, `shard ${shard} comes to an end`);
-        this.take({ kind: 'lane', shard, lane: turn % 4, outcome: 'done' });
+        this.take({ kind: 'lane', shard, lane: turn % 4, outcome: 'done', times: 1 });
       }
       one.seal();
       one.checkTiles();

@@ -58,7 +58,16 @@ export interface Start {
   readonly uses: readonly string[];
 }
 
-const INPUT = shardInput(1);
+const OPERATION = 'assign';
+
+const INPUT = ofSize(4, shardInput(1));
+
+/** Reservations of several tiles, so that plans shrink them and failures halve them. */
+function ofSize(probeTiles: number, input: ShardInput): ShardInput {
+  const { prepared, tuning } = input;
+  const work = { ...prepared.work, operation: OPERATION };
+  return { ...input, prepared: { ...prepared, work }, tuning: { ...tuning, probeTiles } };
+}
 
 export class SimulatedShard {
   state: ShardState;
@@ -118,7 +127,7 @@ export class SimulatedShard {
     const pins = pinsHere(state, reservation, at);
     takeUses(state, lane, pins, firstTile);
     const where = { firstTile, reservedTiles: endTile - firstTile };
-    const { winners, tilesUntilChange } = resolvePins(pins, where, { operation: 'assign' }, at);
+    const { winners, tilesUntilChange } = resolvePins(pins, where, { operation: OPERATION }, at);
     const pin = winners.find(({ aspect }) => aspect === 'variant');
     const failed = new Set([
       ...(suspect?.faults.map(({ variant }) => variant) ?? []),

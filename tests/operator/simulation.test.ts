@@ -16,7 +16,7 @@ const tile = fc.nat({ max: 3 * TILES_EACH });
 const scope: fc.Arbitrary<PinWish['scope']> = fc.oneof(
   fc.constant({ kind: 'run' } as const),
   fc.constant({ kind: 'operation', operation: 'assign' } as const),
-  fc.tuple(tile, fc.nat({ max: 6 })).map(([firstTile, more]) => {
+  fc.tuple(tile, fc.constantFrom(0, 2, 2, 2, 5)).map(([firstTile, more]) => {
     return { kind: 'tiles', firstTile, lastTile: firstTile + more } as const;
   }),
   fc.integer({ min: 1, max: 3 }).map((count) => ({ kind: 'chunks', count }) as const),
@@ -113,8 +113,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('lane' as const),
       shard,
-      lane: fc.nat({ max: 3 }),
+      lane: fc.constantFrom(0, 0, 0, 1, 1, 1, 2, 3),
       outcome,
+      times: fc.constantFrom(1, 1, 2, 3, 5, 8),
     }),
   },
 );
@@ -124,8 +125,8 @@ const LEAST: Readonly<Record<string, number>> = {
   again: 1000,
   ended: 5000,
   cancelled: 500,
-  'starts before the end': 20_000,
-  retried: 10,
+  'starts before the end': 50_000,
+  retried: 20,
   'pinned by chunks': 100,
   'parked at the end': 100,
   'skipped at the end': 10,
@@ -145,7 +146,7 @@ describe('a simulated run under two operators', () => {
     };
     const property = fc.property(
       fc.integer({ min: 1, max: 3 }),
-      fc.array(step, { minLength: 25, maxLength: 90, size: 'max' }),
+      fc.array(step, { minLength: 20, maxLength: 60, size: 'max' }),
       (shards, steps) => {
         const run = new SimulatedRun(shards, TILES_EACH);
         for (const one of steps) run.take(one);
@@ -167,5 +168,5 @@ describe('a simulated run under two operators', () => {
     for (const [what, least] of Object.entries(LEAST)) {
       expect(seen.get(what) ?? 0, what).toBeGreaterThan(least);
     }
-  }, 60_000);
+  }, 180_000);
 });
