@@ -37,12 +37,12 @@ export function loadQuickly(line: readonly string[]): QuickScript | null {
   }
 }
 
-/** The file: length of the script in bytes (32 bits, little endian), the script, the cache. */
+/** The file: length of the script in bytes (32 bits, little endian), the script in ASCII, the cache. */
 function evaluate(url: URL): QuickScript {
   const bytes = readFileSync(url);
   const end = 4 + bytes.readUInt32LE(0);
   const filename = fileURLToPath(new URL('quick-start.cjs', import.meta.url));
-  const script = new Script(bytes.toString('utf8', 4, end), {
+  const script = new Script(bytes.toString('latin1', 4, end), {
     filename,
     cachedData: bytes.subarray(end),
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -61,14 +61,18 @@ function leanRoot(root) {
   };
   for (const [path, { fields, values, methods }] of known) {
     if (KEPT.test(path) && (fields ?? values) !== undefined) keep(path, '');
-    for (const [name, { requestType, responseType }] of Object.entries(methods ?? {})) {
-      if (!CALLS.has(name)) delete methods[name];
-      else [requestType, responseType].forEach((type) => keep(type, path));
+    for (const [name, method] of Object.entries(methods ?? {})) {
+      if (CALLS.has(name))
+        [method.requestType, method.responseType].forEach((type) => keep(type, path));
+      else delete methods[name];
+      delete method.options;
     }
   }
   const prune = (nested, path) => {
     for (const [name, entry] of Object.entries(nested ?? {})) {
       prune(entry.nested, `${path}${name}.`);
+      // Those of files and messages are for generators of code.
+      if (entry.values === undefined) delete entry.options;
       const inner = Object.keys(entry.nested ?? {}).length > 0;
       const type = (entry.fields ?? entry.values) !== undefined;
       if (type && !inner && !kept.has(path + name)) delete nested[name];
@@ -106,19 +110,27 @@ async function bundle() {
   return output[0].code;
 }
 
+/** V8 keeps a text of single bytes in half the memory; others stand in literals, which have escapes. */
+function ascii(code) {
+  const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return code.replaceAll(/[\u0080-\uffff]/g, escaped);
+}
+
 /** What the script is made of keeps its licences: they are put beside it. */
 function writeLicenses(modules) {
   const packages = new Set(
     modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id) ?? []),
   );
-  const texts = [...packages].toSorted().map((folder) => {
-    const { name, version, license } = JSON.parse(
-      readFileSync(join(folder, 'package.json'), 'utf8'),
-    );
-    const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-    const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8');
-    return `${name} ${version} (${license})\n\n${text}`;
-  });
+  const texts = [...packages]
+    .toSorted((one, other) => (one < other ? -1 : 1))
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(
+        readFileSync(join(folder, 'package.json'), 'utf8'),
+      );
+      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+      const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8');
+      return `${name} ${version} (${license})\n\n${text}`;
+    });
   writeFileSync(join(cli, 'quick-start.licenses.txt'), texts.join(`\n${'-'.repeat(72)}\n`));
 }
 
@@ -166,11 +178,11 @@ async function rehearse(runCommandLine) {
 if (process.argv[2] === 'cache') {
   if (existsSync(target)) {
     const bytes = readFileSync(target);
-    writeFileSync(target, await withCache(bytes.toString('utf8', 4, 4 + bytes.readUInt32LE(0))));
+    writeFileSync(target, await withCache(bytes.toString('latin1', 4, 4 + bytes.readUInt32LE(0))));
   }
 } else {
   const code = await bundle();
-  const source = `(function (exports, require, module, __filename) {${code}\n})`;
+  const source = ascii(`(function (exports, require, module, __filename) {${code}\n})`);
   const bytes = await withCache(source);
   writeFileSync(target, bytes);
   console.log(`dist/cli/quick-start.bin: ${String(Math.round(bytes.length / 1024))} KiB`);
