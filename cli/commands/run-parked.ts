@@ -21,13 +21,14 @@ import {
   RUN_ARGUMENT,
 } from '../operator/command.ts';
 import type { RunIdentity } from '../operator/identify.ts';
+import { SEND_TIMEOUT_MS } from '../operator/send.ts';
 import { formatTiles, parseTileRanges } from '../operator/tile-ranges.ts';
 import { countOption, flagOf, numberOf, requiredOption, textOf } from '../options.ts';
 import type { ErrorGroup } from '../runs/error-groups.ts';
 import { finishFollowing, follow } from '../runs/follow-command.ts';
 import { parsePin } from '../runs/pins.ts';
 import { readStatus } from '../runs/read-status.ts';
-import { reopenRun, type ReopenedRun } from '../runs/reopen-run.ts';
+import { reopenRun, requireSomethingToDo, type ReopenedRun } from '../runs/reopen-run.ts';
 import { rootsOf } from '../runs/roots.ts';
 import { requireRunId, withRun } from '../runs/with-run.ts';
 import type { Session } from '../session.ts';
@@ -159,22 +160,27 @@ async function ask(
   options: OptionValues,
 ): Promise<void> {
   const failedTiles = numberOf(options, 'failedTiles');
+  // A worker that is only being started takes a while until it answers.
+  const patienceMs =
+    numberOf(options, 'timeout') ?? (flagOf(options, 'withWorker') ? 60_000 : SEND_TIMEOUT_MS);
+  const patient = { ...options, timeout: patienceMs };
   if (run.open) {
+    // The run itself takes the order while a shard may have news; asked here, they all have spoken.
+    if (textOf(options, 'requestId') === undefined) {
+      await requireSomethingToDo(session, run, request);
+    }
     if (failedTiles !== undefined) {
       const limits = requestOf(
         { verb: 'limits', set: { failedTiles } },
         { ...options, requestId: `${request.id}-limits` },
       );
-      await control(session, action, run, limits, options);
+      await control(session, action, run, limits, patient);
     }
     // The epoch that was asked for was checked with the first of the two requests.
     const second = failedTiles === undefined ? request : { ...request, expectedEpoch: null };
-    printAnswer(action, run.runId, await control(session, action, run, second, options));
+    printAnswer(action, run.runId, await control(session, action, run, second, patient));
     return;
   }
-  const patienceMs = flagOf(options, 'withWorker')
-    ? 60_000
-    : (numberOf(options, 'timeout') ?? 10_000);
   const reopened = await reopenRun(session, run, request, { failedTiles, patienceMs });
   printReopened(action, reopened);
 }

@@ -58,6 +58,7 @@ export function combine(
     sink: status.sink,
     result: status.published?.result ?? null,
     ...waits,
+    silentShards: answers.length - shards.length,
     lanes,
     error: status.error,
   };

@@ -124,24 +124,27 @@ function refuse(refusal: ReturnType<typeof refusalOf>): void {
   }
 }
 
-/** A finished run has nothing to retry, a run whose every tile is accepted nothing to skip. */
-async function requireSomethingToDo(
+/**
+ * Refuses what would do nothing: of an ended run, and of an open one whose every shard was heard.
+ *
+ * @throws {CliError} `OPERATOR_NOTHING_PARKED`
+ */
+export async function requireSomethingToDo(
   session: Session,
-  run: RunIdentity,
-  request: OperatorRequest,
+  { runId }: RunIdentity,
+  { command }: OperatorRequest,
 ): Promise<void> {
-  const { phase, counts } = await readStatus(session, run.runId);
-  const parked = counts?.parked ?? 0;
-  const skipped = counts?.skipped ?? 0;
-  const left = request.command.verb === 'skip' ? parked : parked + skipped;
-  if ((phase === 'finished' || phase === 'partial') && left === 0) {
-    throw new CliError(
-      'OPERATOR_NOTHING_PARKED',
-      `nothing can be ${request.command.verb === 'skip' ? 'skipped' : 'retried'} in run ${run.runId}: ` +
-        `expected parked tiles, got none; see tileloom run errors ${run.runId}`,
-      { details: { runId: run.runId } },
-    );
-  }
+  const { phase, counts, silentShards } = await readStatus(session, runId);
+  // A run that failed or was cancelled has tiles left to compute, parked or not.
+  if (counts === null || silentShards > 0 || phase === 'failed' || phase === 'cancelled') return;
+  const { parked, skipped } = counts;
+  if (parked + (command.verb === 'skip' ? 0 : skipped) > 0) return;
+  throw new CliError(
+    'OPERATOR_NOTHING_PARKED',
+    `nothing can be ${command.verb === 'skip' ? 'skipped' : 'retried'} in run ${runId}: expected parked ` +
+      `tiles, got none; see tileloom run errors ${runId}`,
+    { details: { runId } },
+  );
 }
 
 /** Asks for the ledger until a worker answers; a closed run's history is replayed for it. */

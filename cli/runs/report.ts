@@ -37,6 +37,8 @@ export interface RunReport {
   /** One sentence about what an open run waits for; null while it works, and when it has ended. */
   readonly waiting: string | null;
   readonly waitingFor: WaitingFor;
+  /** Open shards that did not answer: what they did is missing from every count. */
+  readonly silentShards: number;
   readonly lanes: readonly LaneReport[];
   readonly error: { readonly code: string; readonly message: string } | null;
 }
@@ -91,6 +93,7 @@ export const NO_FACTS: Facts = {
   result: null,
   waiting: null,
   waitingFor: 'nothing',
+  silentShards: 0,
   lanes: [],
   error: null,
 };

@@ -49,16 +49,15 @@ async function hostSentence(
   { operator }: RunStatus,
   { waiting }: Facts,
 ): Promise<Partial<Facts>> {
-  const pin = operator.pins.find(({ aspect }) => aspect === 'host');
+  const hosts = operator.pins.filter(({ aspect }) => aspect === 'host');
   const told = /\btileloom\.[\w.-]*\w/u.exec(waiting ?? '')?.[0];
-  const queue = told ?? (pin === undefined ? QUEUES.poolAny : QUEUES.host(String(pin.value)));
+  const [first] = hosts;
+  const queue = told ?? (first === undefined ? QUEUES.poolAny : QUEUES.host(String(first.value)));
+  const pin = hosts.find(({ value }) => QUEUES.host(String(value)) === queue);
   if ((await port.pollers(queue)).length > 0) {
     return { waiting };
   }
-  const pinned =
-    pin !== undefined && queue === QUEUES.host(String(pin.value))
-      ? `pin ${pin.id} names host ${String(pin.value)}, and `
-      : '';
+  const pinned = pin === undefined ? '' : `pin ${pin.id} names host ${String(pin.value)}, and `;
   return {
     waiting: `${pinned}no worker polls ${queue}; start one with \`tileloom worker start\``,
     waitingFor: pinned === '' ? 'host' : 'plan',
