@@ -111,6 +111,12 @@ export class SimulatedRun {
     }
   }
 
+  /** Asks for something before any chunk starts, and lets every shard know. */
+  begin(command: OperatorCommand): void {
+    this.ask({ kind: 'ask', who: 'ann', command, behind: null, late: false });
+    for (const shard of this.shards) shard.deliver();
+  }
+
   ask({ who, command, behind, late }: Extract<Step, { kind: 'ask' }>): void {
     const { epoch } = this.#operator;
     this.#send({
