@@ -165,9 +165,10 @@ async function withLiveRun<T>(
       const execution = await readExecution(session.client, runId);
       if (execution === null) {
         if (local === null) throw unknownRun(runId);
+        const sealed = await localSource(local);
         output.note(forgotten(runId, local));
         entered = true;
-        return run({ ...(await localSource(local)), session });
+        return run({ ...sealed, session });
       }
       const { input } = identify(runId, execution, local);
       entered = true;

@@ -55,7 +55,11 @@ export function planLine(setting: LineSetting): PlanLine {
       request: {
         ...rest,
         pins: requestPins,
-        excluded: excluded.map(({ host: _, ...exclusion }) => exclusion),
+        excluded: excluded.map(({ variant, deviceId, failure }) => ({
+          variant,
+          deviceId,
+          failure,
+        })),
         policyId: policy.id,
       },
     },
