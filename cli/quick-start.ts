@@ -9,7 +9,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { Script, constants } from 'node:vm';
+import { Script } from 'node:vm';
 import type { runCommandLine } from './command-line.ts';
 
 /** Words of the command lines in the script: those of cli/commands/run-control.ts and pin.ts. */
@@ -45,15 +45,17 @@ function evaluate(url: URL): QuickScript {
   const script = new Script(bytes.toString('latin1', 4, end), {
     filename,
     cachedData: bytes.subarray(end),
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   const run = script.runInThisContext() as (
     exports: object,
     require: NodeJS.Require,
     module: { exports: object },
     filename: string,
+    load: (file: string) => Promise<unknown>,
   ) => void;
   const module = { exports: {} };
-  run(module.exports, createRequire(filename), module, filename);
+  // A script out of a cache cannot import by itself.
+  const load = (file: string): Promise<unknown> => import(new URL(file, import.meta.url).href);
+  run(module.exports, createRequire(filename), module, filename, load);
   return module.exports as QuickScript;
 }

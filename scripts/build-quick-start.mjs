@@ -6,8 +6,8 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Script, constants } from 'node:vm';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Script } from 'node:vm';
 
 const cli = fileURLToPath(new URL('../dist/cli/', import.meta.url));
 const target = join(cli, 'quick-start.bin');
@@ -110,6 +110,16 @@ async function bundle() {
   return output[0].code;
 }
 
+/**
+ * A script that comes out of a code cache has lost what import() needs (Node.js 20.20): it is handed a
+ * function that loads in its place.
+ */
+function withLoad(code) {
+  const calls = code.replaceAll(/\bimport\((["'`])(\.\/[^"'`\\]+)\1\)/g, 'load($1$2$1)');
+  if (/\bimport\(/.test(calls)) throw new Error('an import() of the script has no file of ours');
+  return calls;
+}
+
 /** V8 keeps a text of single bytes in half the memory; others stand in literals, which have escapes. */
 function ascii(code) {
   const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
@@ -137,10 +147,10 @@ function writeLicenses(modules) {
 /** Compiles the script, runs a command in it, and takes the cache of the functions that ran. */
 async function withCache(source) {
   const filename = join(cli, 'quick-start.cjs');
-  const importModuleDynamically = constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-  const script = new Script(source, { filename, importModuleDynamically });
+  const script = new Script(source, { filename });
   const module = { exports: {} };
-  script.runInThisContext()(module.exports, createRequire(filename), module, filename);
+  const load = (file) => import(new URL(file, pathToFileURL(filename)));
+  script.runInThisContext()(module.exports, createRequire(filename), module, filename, load);
   await rehearse(module.exports.runCommandLine);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(Buffer.byteLength(source));
@@ -182,7 +192,9 @@ if (process.argv[2] === 'cache') {
   }
 } else {
   const code = await bundle();
-  const source = ascii(`(function (exports, require, module, __filename) {${code}\n})`);
+  const source = ascii(
+    `(function (exports, require, module, __filename, load) {${withLoad(code)}\n})`,
+  );
   const bytes = await withCache(source);
   writeFileSync(target, bytes);
   console.log(`dist/cli/quick-start.bin: ${String(Math.round(bytes.length / 1024))} KiB`);
