@@ -93,11 +93,14 @@ describe('docs/cli.md', () => {
 });
 
 describe('other command lines', () => {
-  test.each(['README.md', 'docs/operating.md', 'docs/spec.md', 'docs/errors.md'])('of %s parse', async (file) => {
-    for (const line of commandLines(read(file))) {
-      expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
-    }
-  });
+  test.each(['README.md', 'docs/operating.md', 'docs/spec.md', 'docs/errors.md'])(
+    'of %s parse',
+    async (file) => {
+      for (const line of commandLines(read(file))) {
+        expect(await parsed(line.replaceAll("'", '')), line).not.toBe('');
+      }
+    },
+  );
 
   test('in the help of every command parse', async () => {
     for (const leaf of leaves) {
