@@ -65,7 +65,8 @@ export function followOrder(
 
 function suspectOf({ firstTile, endTile }: TileInterval, { pin, epoch }: ParkedOrder): Suspect {
   const begin = { firstTile, endTile, attempt: 1, faults: [] };
-  return pin === null ? begin : { ...begin, pin: { ...pin, epoch } };
+  // What failed on other tiles may be just what the pin asks for: it would hold without end.
+  return pin === null ? begin : { ...begin, onlyOwn: true, pin: { ...pin, epoch } };
 }
 
 /** A tile that is no longer parked is no example of parked tiles. */

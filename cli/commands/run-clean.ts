@@ -1,6 +1,6 @@
 // Owns `tileloom run clean`: leftovers of a closed run.
 import type { Command } from 'commander';
-import { cleanSink, readManifest } from '../../datasets/index.ts';
+import { cleanSink } from '../../datasets/index.ts';
 import { addGroup, addLeaf, type ProgramContext } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { formatBytes, formatCount } from '../format.ts';
@@ -40,7 +40,8 @@ function addClean(group: Command, context: ProgramContext): void {
             { details: { runId } },
           );
         }
-        const published = (await readManifest(report.sink)) !== null;
+        // A retry that did not publish has files of its own beside those of the publication before.
+        const published = report.phase === 'finished' || report.phase === 'partial';
         const keep = published ? [] : await keptFiles(session.client, runId, report.sink);
         const result = await cleanSink(report.sink, { keep });
         output.document(

@@ -41,7 +41,8 @@ export function servicePort(client: Client, runId: string): RunPort {
     read: () => readExecution(client, runId),
     update: (request, deadlineMs, signal) =>
       connection.withDeadline(deadlineMs, () =>
-        connection.withAbortSignal(signal, () =>
+        // Each try listens on a signal of its own: the shared one would gather their listeners.
+        connection.withAbortSignal(AbortSignal.any([signal]), () =>
           handle.executeUpdate<OperatorAnswer, [OperatorRequest]>(OPERATE_UPDATE, {
             args: [request],
             updateId: request.id,

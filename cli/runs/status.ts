@@ -193,22 +193,23 @@ function failureOf(error: Error): { code: string; message: string } {
 }
 
 async function forgottenFacts(runId: string, local: LocalRun | null): Promise<Facts> {
-  const { readMarker } = await import('../../datasets/index.ts');
+  const { isPartial, readMarker } = await import('../../datasets/index.ts');
   const marker = local === null ? null : await readMarker(local.sink);
   if (local === null || marker?.runId !== runId) {
     throw unknownRun(runId);
   }
+  const { parkedTiles, skippedTiles } = marker;
   return {
     ...NO_FACTS,
     name: local.name,
-    phase: marker.parkedTiles > 0 ? 'partial' : 'finished',
+    phase: isPartial(marker) ? 'partial' : 'finished',
     counts: {
       total: marker.tiles,
       pending: 0,
       running: 0,
-      done: marker.tiles - marker.parkedTiles,
-      parked: marker.parkedTiles,
-      skipped: 0,
+      done: marker.tiles - parkedTiles,
+      parked: parkedTiles - skippedTiles,
+      skipped: skippedTiles,
     },
     rows: marker.rows,
     rowsTotal: marker.rows,

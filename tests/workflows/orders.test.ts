@@ -5,6 +5,7 @@ import type { ParkedOrder } from '../../operator/index.ts';
 import type { TileInterval } from '../../workflows/activity-contract.ts';
 import { countTiles, subtractTiles, uniteTiles } from '../../workflows/intervals.ts';
 import { followOrder, mayHaveParked, nextOrder, type ParkedState } from '../../workflows/orders.ts';
+import { LEASE, openTestShard, planStep } from './shard-values.ts';
 
 const TILES = 24;
 type Place = 'free' | 'parked' | 'skipped' | 'retried' | 'done';
@@ -86,8 +87,34 @@ describe('followOrder', () => {
       [],
     );
     expect(after.suspects).toEqual([
-      { firstTile: 0, endTile: 2, attempt: 1, faults: [], pin: { ...pin, epoch: 9 } },
+      {
+        firstTile: 0,
+        endTile: 2,
+        attempt: 1,
+        faults: [],
+        onlyOwn: true,
+        pin: { ...pin, epoch: 9 },
+      },
     ]);
+  });
+
+  test('lets a pinned retry try its variant although it is excluded for another tile', () => {
+    const shard = openTestShard(4, 1);
+    const lane = shard.lanes.get(0);
+    if (lane === undefined) throw new Error('one lane');
+    const variant = 'assign/grid-scalar@1';
+    shard.excluded = [{ variant, deviceId: 'cpu', host: LEASE.host, failure: 'EXECUTOR_CRASHED' }];
+    const host = {
+      variants: [variant],
+      chunkTiles: 4,
+      fails: () => false,
+      onRefusal: 'hold',
+    } as const;
+    const state = stateOf(['parked']);
+    const order = orderOf('retry', { pin: { aspect: 'variant', value: variant } });
+    shard.free = [];
+    shard.suspects = followOrder(state, order, [single(0)], []).suspects;
+    expect(planStep(shard, lane, host)).toBe(variant);
   });
 
   test('keeps the example of a parked tile only while it is one', () => {
