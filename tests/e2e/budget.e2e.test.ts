@@ -12,6 +12,7 @@ import {
 } from '../../history/index.ts';
 import { completeRequest, plan, policyFrom, type Policy } from '../../planner/index.ts';
 import type { Registry } from '../../registry/index.ts';
+import { expectAllReplay } from './product/plans.ts';
 import { runToEnd, specOf, type RunSetting } from './product/runs.ts';
 import { setStage, type Stage } from './product/stage.ts';
 
@@ -54,6 +55,7 @@ beforeAll(async () => {
   executions = await Promise.all(chain.map((execution) => record(execution)));
 });
 afterAll(async () => {
+  await expectAllReplay(stage);
   await stage.close();
 });
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { RunReport } from '../../cli/runs/report.ts';
 import { readMarker } from '../../datasets/index.ts';
 import { parseSpec, specDigest } from '../../spec/index.ts';
+import { expectAllReplay } from './product/plans.ts';
 import {
   expectNoProcesses,
   expectNoTrace,
@@ -32,6 +33,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await expectNoProcesses(stage.home);
+  await expectAllReplay(stage);
   await stage.close();
 });
 

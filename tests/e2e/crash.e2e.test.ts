@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { ShardStatus } from '../../workflows/messages.ts';
+import { expectAllReplay } from './product/plans.ts';
 import { isAlive, killAllWorkers } from './product/processes.ts';
 import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
@@ -22,6 +23,7 @@ beforeAll(async () => {
 });
 afterEach(killAllWorkers);
 afterAll(async () => {
+  await expectAllReplay(stage);
   await stage.close();
 });
 

@@ -10,6 +10,7 @@ import type { PinReport } from '../../cli/runs/pin-report.ts';
 import { openDataset } from '../../datasets/index.ts';
 import { homePaths, startServer, stopServer } from '../../server/index.ts';
 import { freePorts } from './harness/ports.ts';
+import { expectAllReplay } from './product/plans.ts';
 import { expectNoProcesses, jsonOf, startCli } from './product/cli.ts';
 import { controlOf, until, type Control } from './product/control.ts';
 import { killAllWorkers } from './product/processes.ts';
@@ -35,6 +36,7 @@ beforeAll(async () => {
 afterEach(killAllWorkers);
 afterAll(async () => {
   await expectNoProcesses(stage.home);
+  await expectAllReplay(stage);
   await stage.close();
 });
 

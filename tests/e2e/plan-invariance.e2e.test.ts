@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { expectAllReplay } from './product/plans.ts';
 import { runToEnd, specOf, startRun, markerOf, type RunSetting } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 import type { WorkerProcess } from './product/processes.ts';
@@ -50,6 +51,7 @@ describe('plan-invariance', () => {
     worker = await stage.startWorker({ hostId: 'invariance', lanes: 4 });
   });
   afterAll(async () => {
+    await expectAllReplay(stage);
     await stage.close();
   });
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { readManifest, verifyPart } from '../../datasets/index.ts';
 import type { ShardStatus } from '../../workflows/messages.ts';
+import { expectAllReplay } from './product/plans.ts';
 import { expectNoProcesses, expectNoTrace, jsonOf, runCli, type CliResult } from './product/cli.ts';
 import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
@@ -19,6 +20,7 @@ beforeAll(async () => {
   await worker.stop();
 });
 afterAll(async () => {
+  await expectAllReplay(stage);
   await stage.close();
   await expectNoProcesses(stage.home);
 });

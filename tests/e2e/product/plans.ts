@@ -1,4 +1,6 @@
 // Owns what every run of a test must keep true of its plans: each can be made again from its record.
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import { jsonOf, runCli } from './cli.ts';
 import type { Stage } from './stage.ts';
@@ -20,4 +22,26 @@ export async function expectReplays(
   const report = jsonOf<ReplayCounts>(result);
   expect(report).toMatchObject({ different: 0, unknown: 0, equal: report.plans });
   return report;
+}
+
+/**
+ * Asserts the same of every run that claimed a sink of the stage, however it ended; the server must
+ * still be there.
+ */
+export async function expectAllReplay(
+  stage: Pick<Stage, 'environment' | 'root' | 'sink'>,
+): Promise<void> {
+  const runs = readdirSync(join(stage.root, 'sinks')).flatMap((name) =>
+    claimedBy(stage.sink(name)),
+  );
+  for (const runId of new Set(runs)) await expectReplays(stage, runId);
+}
+
+function claimedBy(sink: string): string[] {
+  try {
+    return [(JSON.parse(readFileSync(join(sink, '_CLAIM'), 'utf8')) as { runId: string }).runId];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
