@@ -172,7 +172,7 @@ describe('the history of a real run', () => {
   test('is exported to the sink, line by line, once', () => {
     const folder = join(setting.spec.sink.path, 'records');
     const exported = readdirSync(folder)
-      .filter((name) => name.endsWith('.jsonl'))
+      .filter((name) => name.startsWith('shard-') && name.endsWith('.jsonl'))
       .toSorted()
       .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
       .filter((line) => line !== '');
