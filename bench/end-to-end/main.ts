@@ -24,6 +24,8 @@ interface RunFigures {
   readonly chunks: number;
   readonly plans: number;
   readonly executorPeakBytes: number;
+  /** Median, 90th percentile and bias of predicted against measured seconds of chunks. */
+  readonly prediction: unknown;
   readonly runDigest: string;
 }
 
@@ -84,7 +86,7 @@ function measureRun(spec: string, run: number): RunFigures {
   tileloom('run', 'start', spec, '--sink', sink, '--with-worker', '-o', 'json');
   const ended = Date.now();
   const lines = readdirSync(join(sink, 'records'))
-    .filter((name) => name.endsWith('.jsonl'))
+    .filter((name) => name.startsWith('shard-') && name.endsWith('.jsonl'))
     .flatMap((name) =>
       readFileSync(join(sink, 'records', name), 'utf8')
         .trim()
@@ -114,8 +116,15 @@ function measureRun(spec: string, run: number): RunFigures {
     chunks: chunks.length,
     plans: lines.filter((line) => line.kind === 'plan').length,
     executorPeakBytes: Math.max(...peaks),
+    prediction: predictionOf(sink),
     runDigest: marker.runDigest,
   };
+}
+
+/** How far predicted seconds of chunks were off, as `plan whatif` states it. */
+function predictionOf(sink: string): unknown {
+  const text = tileloom('plan', 'whatif', '--from', sink, '-o', 'json');
+  return (JSON.parse(text) as { predictionError: unknown }).predictionError;
 }
 
 const spec = prepareFolder();
