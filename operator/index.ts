@@ -4,6 +4,7 @@ export { expire, nextExpiryMs, type Expired } from './expiry.ts';
 export { initialOperator } from './initial.ts';
 export { ORDERS_MAX, PINS_MAX, REASON_CHARACTERS_MAX, TTL_MS_MAX } from './limits.ts';
 export { pauseSentence } from './pause.ts';
+export { samePlace } from './pins.ts';
 export { refusalOf } from './refusal.ts';
 export { reopen } from './reopen.ts';
 export type {

@@ -5,7 +5,15 @@
 import type { Pin, PinScope } from '../planner/index.ts';
 import type { OperatorRequest, PinWish } from './types.ts';
 
-export function sameScope(one: PinScope, other: PinScope): boolean {
+/** Whether a run can have only one of the two: the same aspect over the same scope. */
+export function samePlace(
+  one: Pick<Pin, 'aspect' | 'scope'>,
+  other: Pick<Pin, 'aspect' | 'scope'>,
+): boolean {
+  return one.aspect === other.aspect && sameScope(one.scope, other.scope);
+}
+
+function sameScope(one: PinScope, other: PinScope): boolean {
   switch (one.kind) {
     case 'run':
     case 'chunks':
@@ -55,9 +63,7 @@ export function setPins(
       chunksLeft: chunksOf(wish),
       ifImpossible: wish.ifImpossible,
     };
-    const older = pins.find(
-      (other) => other.aspect === pin.aspect && sameScope(other.scope, pin.scope),
-    );
+    const older = pins.find((other) => samePlace(other, pin));
     if (older === undefined) pins = [...pins, pin];
     else if (!isSamePin(older, pin)) pins = pins.map((other) => (other === older ? pin : other));
     ids.push(older !== undefined && isSamePin(older, pin) ? older.id : id);

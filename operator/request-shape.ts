@@ -15,7 +15,7 @@ import {
   TTL_MS_MAX,
   VIA_CHARACTERS_MAX,
 } from './limits.ts';
-import { sameScope } from './pins.ts';
+import { samePlace } from './pins.ts';
 import {
   alsoExpecting,
   asRecord,
@@ -93,9 +93,7 @@ const pins: Check = (path, value) => {
   if (found !== null) return found;
   const wishes = value as readonly PinWish[];
   const twice = wishes.findIndex((wish, index) =>
-    wishes
-      .slice(0, index)
-      .some((other) => other.aspect === wish.aspect && sameScope(other.scope, wish.scope)),
+    wishes.slice(0, index).some((other) => samePlace(other, wish)),
   );
   if (twice < 0) return null;
   const { aspect: again } = wishes[twice] as PinWish;

@@ -187,8 +187,6 @@ export interface PublishRequest {
   readonly skipped: readonly TileInterval[];
   /** 0 for the first publication; a retry of an ended run publishes anew under a higher number. */
   readonly generation: number;
-  /** The run's own executions, whose histories hold the audit. */
-  readonly workflow: { readonly id: string; readonly runId: string };
 }
 
 export interface PublishAnswer {

@@ -22,6 +22,7 @@ import {
   knownRequest,
   nextExpiryMs,
   refusalOf,
+  samePlace,
   type OperatorAnswer,
   type OperatorFacts,
   type OperatorRequest,
@@ -199,8 +200,7 @@ function wishesOf({ command }: OperatorRequest): readonly PinWish[] {
  */
 async function checkPins(run: RunState, id: string, pins: readonly PinWish[]): Promise<void> {
   const { mode, precision } = run.input.spec.plan;
-  const replaced = new Set(pins.map(placeOf));
-  const current = run.operator.pins.filter((pin) => !replaced.has(placeOf(pin)));
+  const current = run.operator.pins.filter((pin) => !pins.some((wish) => samePlace(wish, pin)));
   const request = { pins, current, mode, precision, work: run.prepared?.work ?? null };
   let problem: string | undefined;
   try {
@@ -214,11 +214,6 @@ async function checkPins(run: RunState, id: string, pins: readonly PinWish[]): P
     throw refused('RUN_ACTIVITY_FAILED', sentence);
   }
   if (problem !== undefined) throw refused('OPERATOR_PIN_IMPOSSIBLE', problem);
-}
-
-/** A run has one pin per aspect and scope; "the next n chunks" is one scope, whatever n. */
-function placeOf({ aspect, scope }: Pick<PinWish, 'aspect' | 'scope'>): string {
-  return `${aspect} ${scope.kind === 'chunks' ? scope.kind : JSON.stringify(scope)}`;
 }
 
 /** How long a recorded cancellation may take to reach the run before it is asked for again. */

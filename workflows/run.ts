@@ -131,7 +131,6 @@ async function publish(run: RunState, control: Control, prepared: PreparedRun): 
       tiles: prepared.tiles,
       skipped: run.shards.flatMap(({ skipped }) => skipped),
       generation: run.input.generation ?? 0,
-      workflow: { id: workflowInfo().workflowId, runId: workflowInfo().runId },
     }),
   );
   run.published = published;

@@ -4,7 +4,7 @@
 // I1. `changes` compares with the last row of the same shard that had a plan of its own: the first such
 //     row changes nothing.
 import { joinRecords, type HistoryLine, type PlanRecord } from '../../history/index.ts';
-import type { Plan, PlanDecision, PlanRefusal } from '../../planner/index.ts';
+import type { Plan, PlanDecision } from '../../planner/index.ts';
 
 export type ChunkState = 'done' | 'failed' | 'superseded' | 'refused' | 'plan-failed';
 
@@ -46,10 +46,6 @@ export interface ChunkRow {
 
 export function isPlan(decision: PlanDecision): decision is Plan {
   return decision.schema === 'tileloom.plan/1';
-}
-
-export function isRefusal(decision: PlanDecision): decision is PlanRefusal {
-  return decision.schema === 'tileloom.plan-refusal/1';
 }
 
 /** Turns plan lines into rows, one at a time, by shard, chunk and order of planning. */

@@ -138,7 +138,7 @@ export class RunSink {
     const { contextPath, contextDigest } = this;
     const request: PublishRequest = {
       ...{ runId: RUN, contextPath, contextDigest, spec: this.#spec(), specDigest: 'a'.repeat(64) },
-      ...{ heads, tiles: 6, skipped: [], generation: 0, workflow: { id: 'w', runId: 'r' } },
+      ...{ heads, tiles: 6, skipped: [], generation: 0 },
       ...changes,
     };
     return publishRun({ client, registry: REGISTRY, warn: () => undefined }, request);
