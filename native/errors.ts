@@ -18,6 +18,10 @@ export type NativeErrorCode =
   | 'BUFFER_TOO_SMALL'
   | 'BAD_STATE'
   | 'INTERNAL'
+  | 'DEVICE_MISSING'
+  | 'IMAGE_UNUSABLE'
+  | 'DEVICE_FAILED'
+  | 'DEVICE_LOST'
   | 'LIBRARY_MISSING'
   | 'LIBRARY_UNUSABLE';
 
@@ -47,6 +51,10 @@ const CODES: readonly (NativeErrorCode | null)[] = [
   'BUFFER_TOO_SMALL',
   'BAD_STATE',
   'INTERNAL',
+  'DEVICE_MISSING',
+  'IMAGE_UNUSABLE',
+  'DEVICE_FAILED',
+  'DEVICE_LOST',
 ];
 
 /** Translates a status; an unknown one is INTERNAL. */

@@ -2,8 +2,8 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
-  'assign/grid-scalar@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
-  'assign/brute-exact@1': 'a10fe88e0281d1056ec4aa3e1940c5c5468ad3e79e136816df45bc813cbd4a6a',
-  'aggregate/fused-exact@1': '8dd07ab72a6833d60307ec8abe3e307a4f0e5fc606ce2696151f301b9d98e0d8',
+  'assign/grid-avx2@1': 'f0f16e85a30b54294ec7bdc1da4a3b305254d4479bacf4f968614be971163cc1',
+  'assign/grid-scalar@1': 'f0f16e85a30b54294ec7bdc1da4a3b305254d4479bacf4f968614be971163cc1',
+  'assign/brute-exact@1': 'f0f16e85a30b54294ec7bdc1da4a3b305254d4479bacf4f968614be971163cc1',
+  'aggregate/fused-exact@1': '087026ef10bf6ce33b0fb658740d64e7fcc3134883977794c0a0271e2431b848',
 });

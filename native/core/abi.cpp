@@ -5,6 +5,7 @@
 
 #include "../kernels/assign/grid_index.hpp"
 #include "../kernels/assign/variants.hpp"
+#include "backend.hpp"
 #include "chunk.hpp"
 #include "cpu.hpp"
 #include "exact_sum.hpp"
@@ -23,7 +24,7 @@ struct tl_layer {
 };
 
 struct tl_chunk {
-  tileloom::Chunk chunk;
+  std::unique_ptr<tileloom::AnyChunk> chunk;
 };
 
 struct tl_rows {
@@ -154,7 +155,7 @@ int tl_assign_points(tl_layer *layer, const char *library, const char *symbol, u
     args.pairs = pairs;
     args.pairs_capacity = pairs_capacity;
     args.error_row = -1;
-    assign_in_memory(tileloom::find_assign(library, symbol), args, wrap != 0);
+    assign_in_memory(tileloom::find_any_assign(library, symbol), args, wrap != 0);
   });
   if (pairs_used != nullptr) {
     *pairs_used = args.pairs_used;
@@ -170,15 +171,14 @@ int tl_chunk_open(tl_layer *layer, const char *library, const char *symbol,
     require(options->struct_bytes >= sizeof *options, "has options of another ABI version");
     require_rules(options->boundary, options->overlap);
     require(options->measures <= kMeasuresMax, "has more than 64 measures");
-    const tl_assign_fn assign = tileloom::find_assign(library, symbol);
-    *out = new tl_chunk{tileloom::Chunk(layer->layer, assign, *options)};
+    *out = new tl_chunk{tileloom::open_chunk(layer->layer, library, symbol, *options)};
   });
 }
 
 int tl_chunk_estimate(tl_chunk *chunk, uint64_t tile_rows, uint64_t batch_rows, uint64_t *bytes) {
   return guard(nullptr, [&] {
     require(chunk != nullptr && bytes != nullptr, "has null arguments");
-    *bytes = chunk->chunk.bytes_max(tile_rows, batch_rows);
+    *bytes = chunk->chunk->bytes_max(tile_rows, batch_rows);
   });
 }
 
@@ -194,8 +194,8 @@ int tl_chunk_run(tl_chunk *chunk, const char *paths, uint64_t paths_bytes, uint6
     *rows_out = nullptr;
     auto rows = std::make_unique<tl_rows>();
     rows->batch =
-        chunk->chunk.run({paths, paths_bytes, files, tiles, tile_count, columns, column_count},
-                         tiles_out, batch_out);
+        chunk->chunk->run({paths, paths_bytes, files, tiles, tile_count, columns, column_count},
+                          tiles_out, batch_out);
     if (rows->batch != nullptr) {
       *rows_out = rows.release();
     }
@@ -219,35 +219,35 @@ int tl_rows_take(tl_rows *rows, int32_t *out, uint64_t capacity) {
 int tl_chunk_progress(tl_chunk *chunk, uint64_t *tiles) {
   return guard(nullptr, [&] {
     require(chunk != nullptr && tiles != nullptr, "has null arguments");
-    *tiles = chunk->chunk.tiles_done();
+    *tiles = chunk->chunk->tiles_done();
   });
 }
 
 int tl_chunk_cancel(tl_chunk *chunk) {
   return guard(nullptr, [&] {
     require(chunk != nullptr, "is null");
-    chunk->chunk.cancel();
+    chunk->chunk->cancel();
   });
 }
 
 int tl_chunk_peak(tl_chunk *chunk, uint64_t *bytes) {
   return guard(nullptr, [&] {
     require(chunk != nullptr && bytes != nullptr, "has null arguments");
-    *bytes = chunk->chunk.peak_bytes();
+    *bytes = chunk->chunk->peak_bytes();
   });
 }
 
 int tl_chunk_finish(tl_chunk *chunk, uint64_t *bytes, tl_error *error) {
   return guard(error, [&] {
     require(chunk != nullptr && bytes != nullptr, "has null arguments");
-    *bytes = chunk->chunk.finish().size();
+    *bytes = chunk->chunk->finish().size();
   });
 }
 
 int tl_chunk_partials(tl_chunk *chunk, uint8_t *out, uint64_t capacity) {
   return guard(nullptr, [&] {
     require(chunk != nullptr && out != nullptr, "has null arguments");
-    const std::vector<uint8_t> &bytes = chunk->chunk.partials();
+    const std::vector<uint8_t> &bytes = chunk->chunk->partials();
     if (capacity < bytes.size()) {
       throw Failure(TL_BUFFER_TOO_SMALL, "is too small");
     }

@@ -6,9 +6,6 @@
 #include "failure.hpp"
 
 namespace tileloom {
-namespace {
-
-// The NUL-terminated names of a batch; throws unless there are exactly `files`.
 std::vector<const char *> split_paths(const BatchInput &batch) {
   std::vector<const char *> names;
   const char *at = batch.paths;
@@ -30,13 +27,9 @@ void check_tile(const BatchInput &batch, const tl_tile_in &tile, uint64_t column
           "names columns that the batch does not have");
 }
 
-}  // namespace
-
 Chunk::Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign,
              const tl_chunk_options &options)
-    : layer_(std::move(layer)),
-      options_{&layer_->view(), assign, options},
-      meter_(std::make_shared<Meter>()) {}
+    : layer_(std::move(layer)), options_{&layer_->view(), assign, options} {}
 
 Lane *Chunk::take_lane() {
   const std::lock_guard<std::mutex> lock(mutex_);

@@ -27,18 +27,40 @@ struct BatchRows {
   RowValues rows;
 };
 
-class Chunk {
- public:
-  Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign, const tl_chunk_options &options);
+// The names of a batch; throws unless there are as many as files.
+std::vector<const char *> split_paths(const BatchInput &batch);
+void check_tile(const BatchInput &batch, const tl_tile_in &tile, uint64_t columns);
 
+// What the C entry points need of a chunk, wherever its tiles are computed. Safe from several
+// threads.
+class AnyChunk {
+ public:
+  virtual ~AnyChunk() = default;
   // Returns the rows of the batch, or null when the chunk gives none.
-  std::unique_ptr<BatchRows> run(const BatchInput &batch, tl_tile_out *out, tl_batch_out *totals);
-  const std::vector<uint8_t> &finish();
+  virtual std::unique_ptr<BatchRows> run(const BatchInput &batch, tl_tile_out *out,
+                                         tl_batch_out *totals) = 0;
+  virtual const std::vector<uint8_t> &finish() = 0;
+  virtual uint64_t bytes_max(uint64_t tile_rows, uint64_t batch_rows) const = 0;
   const std::vector<uint8_t> &partials() const { return partials_; }
   void cancel() { cancelled_.store(true); }
   uint64_t tiles_done() const { return tiles_done_.load(); }
   uint64_t peak_bytes() const { return meter_->peak(); }
-  uint64_t bytes_max(uint64_t tile_rows, uint64_t batch_rows) const {
+
+ protected:
+  const std::shared_ptr<Meter> meter_ = std::make_shared<Meter>();
+  std::vector<uint8_t> partials_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<uint64_t> tiles_done_{0};
+};
+
+class Chunk : public AnyChunk {
+ public:
+  Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign, const tl_chunk_options &options);
+
+  std::unique_ptr<BatchRows> run(const BatchInput &batch, tl_tile_out *out,
+                                 tl_batch_out *totals) override;
+  const std::vector<uint8_t> &finish() override;
+  uint64_t bytes_max(uint64_t tile_rows, uint64_t batch_rows) const override {
     return Lane::bytes_max(options_, tile_rows, batch_rows);
   }
 
@@ -50,15 +72,11 @@ class Chunk {
 
   const std::shared_ptr<const Layer> layer_;
   const LaneOptions options_;
-  const std::shared_ptr<Meter> meter_;
   std::mutex mutex_;  // guards the four below
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Lane *> idle_;
   bool failed_ = false;
   bool finished_ = false;
-  std::vector<uint8_t> partials_;
-  std::atomic<bool> cancelled_{false};
-  std::atomic<uint64_t> tiles_done_{0};
 };
 
 }  // namespace tileloom

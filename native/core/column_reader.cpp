@@ -56,12 +56,17 @@ uint64_t column_bytes_max(uint64_t rows) { return validity_room(rows) + rows * 8
 
 ColumnValues read_column(int file, const tl_column_in &column, uint64_t rows,
                          Buffer<uint8_t> &memory) {
+  memory.reserve_discarding(column_bytes_max(rows));
+  return read_column_into(file, column, rows, memory.data());
+}
+
+ColumnValues read_column_into(int file, const tl_column_in &column, uint64_t rows,
+                              uint8_t *memory) {
   if (column.type != TL_TYPE_FLOAT64 && column.type != TL_TYPE_INT64) {
     throw Failure(TL_BAD_ARGUMENT, "has an unknown type: got " + std::to_string(column.type));
   }
-  memory.reserve_discarding(column_bytes_max(rows));
   // The validity bytes end where the values begin, so that one pass hashes both.
-  uint8_t *values = memory.data() + validity_room(rows);
+  uint8_t *values = memory + validity_room(rows);
   const bool nullable = column.validity_offset != TL_NOT_GIVEN;
   const uint64_t validity_bytes = nullable ? (rows + 7) / 8 : 0;
   uint8_t *start = values - validity_bytes;

@@ -23,6 +23,9 @@ double *as_coordinates(const ColumnValues &values, uint64_t rows);
 // x in [180, 540) becomes x - 360, which is exact.
 void wrap_longitudes(double *x, uint64_t rows);
 
+// The same, into column_bytes_max(rows) bytes of 8-byte aligned memory that the caller owns.
+ColumnValues read_column_into(int file, const tl_column_in &column, uint64_t rows, uint8_t *memory);
+
 uint64_t column_bytes_max(uint64_t rows);
 
 }  // namespace tileloom

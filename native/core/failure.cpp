@@ -21,6 +21,7 @@ int report(tl_error *error, const Failure &failure) noexcept {
     error->tile = failure.tile;
     error->row = failure.row;
     error->column = failure.column;
+    error->device_error = failure.device_error;
     const size_t size = std::min(failure.text.size(), sizeof error->text - 1);
     std::memcpy(error->text, failure.text.data(), size);
   }

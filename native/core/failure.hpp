@@ -16,6 +16,7 @@ struct Failure {
   int64_t tile = -1;
   int64_t row = -1;
   int32_t column = -1;
+  int32_t device_error = 0;  // what a device driver answered
 
   Failure(int status_, std::string text_) : status(status_), text(std::move(text_)) {}
 

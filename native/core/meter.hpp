@@ -19,6 +19,7 @@ class Meter {
     }
   }
   void remove(uint64_t bytes) { held_.fetch_sub(bytes); }
+  uint64_t held() const { return held_.load(); }
   uint64_t peak() const { return peak_.load(); }
 
  private:

@@ -19,6 +19,8 @@ class WideSum {
   void add(double value);
   // Adds value * 2^shift units; shift + 128 bits must lie inside the accumulator.
   void add_scaled(__int128 value, int shift);
+  // Adds a signed digit to one limb; callers keep each limb within 63 bits.
+  void add_limb(int index, int64_t value) { limbs_[index] += value; }
   // Adds another sum. Carries of `other` run first, so 2^31 sums may be added without overflow.
   void add_sum(const WideSum &other);
   Magnitude magnitude() const;

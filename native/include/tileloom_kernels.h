@@ -43,7 +43,11 @@ enum {
   TL_LOCK_TIMEOUT = 13,     /* another process holds the lock */
   TL_BUFFER_TOO_SMALL = 14, /* the caller's buffer is too small; the needed size was written */
   TL_BAD_STATE = 15,        /* the chunk failed or was finished before */
-  TL_INTERNAL = 16          /* an invariant of the library broke */
+  TL_INTERNAL = 16,         /* an invariant of the library broke */
+  TL_DEVICE_MISSING = 17,   /* no driver, no device, a driver too old: the text says which */
+  TL_IMAGE_UNUSABLE = 18,   /* no kernel image for the device, and none could be compiled */
+  TL_DEVICE_FAILED = 19,    /* a driver call failed: device_error says how; the device is usable */
+  TL_DEVICE_LOST = 20       /* an error that sticks to the process: it must be replaced */
 };
 
 enum { TL_BOUNDARY_HALF_OPEN = 0, TL_BOUNDARY_COVERS = 1, TL_BOUNDARY_CONTAINS = 2 };
@@ -61,8 +65,8 @@ typedef struct tl_error {
   int64_t tile;
   int64_t row;
   int32_t column;
-  int32_t reserved;
-  char text[512]; /* UTF-8, NUL-terminated */
+  int32_t device_error; /* CUresult of the driver, 0 where there is none */
+  char text[512];       /* UTF-8, NUL-terminated */
 } tl_error;
 
 /* ---- Assign variants -------------------------------------------------------------------------

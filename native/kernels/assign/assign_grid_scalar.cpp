@@ -13,19 +13,15 @@ struct ScalarOps {
     bool undecided() const { return close != 0; }
   };
 
-  // Crossing bits of four edges. The crossing's x has an error of at most 11 u M (two roundings, no
-  // FMA), below the band of 16 u M, so outside the band the sign is the exact one.
+  // Crossing bits of four edges.
   template <bool kBorders>
   static uint32_t block(const double *edges, Point &point) {
     uint32_t crossing = 0;
     for (int lane = 0; lane < kBlockLanes; ++lane) {
-      const double y1 = edges[lane];
-      const double y2 = edges[4 + lane];
-      const uint32_t spans = (y1 > point.y) != (y2 > point.y);
-      const uint32_t reaches = kBorders ? (y1 <= point.y) & (point.y <= y2) : spans;
-      const double distance = point.x - ((point.y - y1) * edges[12 + lane] + edges[8 + lane]);
-      crossing |= (spans & (distance < 0)) << lane;
-      point.close |= reaches & !(__builtin_fabs(distance) > point.band);
+      const EdgeTest edge = test_edge<kBorders>(edges[lane], edges[4 + lane], edges[8 + lane],
+                                                edges[12 + lane], point.x, point.y, point.band);
+      crossing |= edge.crosses << lane;
+      point.close |= edge.close;
     }
     return crossing;
   }

@@ -23,6 +23,7 @@
 
 #include "../../include/tileloom_kernels.h"
 #include "assign.hpp"
+#include "grid_math.hpp"
 
 namespace tileloom {
 
@@ -30,10 +31,6 @@ constexpr uint32_t kIndexVersion = 1;
 constexpr uint32_t kKindGrid = 0;
 constexpr uint32_t kKindEdges = 1;
 constexpr uint32_t kNoVertex = 0xffffffffu;
-constexpr uint16_t kCrowded = 0xffff;
-constexpr uint64_t kRecordAlignment = 64;
-constexpr uint64_t kBlockBytes = 128;
-constexpr int kBlockLanes = 4;
 // x of a stand-in for edges to the right, far beyond any coordinate that a grid accepts.
 constexpr double kFar = 0x1p100;
 constexpr double kGridMagnitudeMax = 0x1p90;
@@ -73,34 +70,10 @@ struct IndexHeader {
 static_assert(sizeof(IndexHeader) == 240, "layout of the index header");
 constexpr uint64_t kIndexHeaderBytes = 256;
 
-struct RecordHeader {
-  uint16_t candidates;
-  uint16_t blocks;
-  uint32_t first_edge;  // of its edges in the id table
-};
-
 namespace {
 
-inline uint32_t mask_words(uint32_t blocks) {
-  const uint32_t words = (blocks * kBlockLanes + 31) / 32;
-  return words == 0 ? 1 : words;
-}
-
-// Bytes before the blocks.
-inline uint64_t record_head_bytes(uint32_t candidates, uint32_t words_per_candidate) {
-  return (sizeof(RecordHeader) + uint64_t{candidates} * 4 * (1 + words_per_candidate) + 31) / 32 *
-         32;
-}
-
-// The one function from a point to its cell: monotone in x and y, range-checked before conversion.
-// Returns -1 outside the grid (and for NaN).
 inline int64_t cell_of(const IndexHeader &grid, double x, double y) {
-  const double column = (x - grid.x0) * grid.cells_per_x;
-  const double row = (y - grid.y0) * grid.cells_per_y;
-  if (!(column >= 0 && row >= 0 && column < grid.columns && row < grid.rows)) {
-    return -1;
-  }
-  return int64_t{static_cast<int32_t>(row)} * grid.columns + static_cast<int32_t>(column);
+  return grid_cell(grid, x, y);
 }
 
 // The segment that starts at a vertex, lower end first.

@@ -1,0 +1,160 @@
+// The backend of libtileloom_cuda.so, and the entry points that tileloom_device.h adds.
+//
+// I1 the process has at most one device open; chunks keep it alive, and closing waits for none.
+#include <algorithm>
+#include <cstring>
+
+#include "../core/backend.hpp"
+#include "../core/float_environment.hpp"
+#include "../kernels/assign/assign.hpp"
+#include "../kernels/assign/variants.hpp"
+#include "device_chunk.hpp"
+
+namespace tileloom {
+namespace {
+
+constexpr char kSymbol[] = "tl_assign__grid__fp64__cuda";
+
+std::mutex open_mutex;
+std::shared_ptr<Device> opened;  // guarded by open_mutex
+
+bool is_device_symbol(const char *library, const char *symbol) {
+  return library == nullptr && std::strcmp(symbol, kSymbol) == 0;
+}
+
+uint64_t rows_per_piece(const Device &device) {
+  const uint64_t room = device.slot_bytes() - Group::table_bytes(0);
+  uint64_t rows = room / 32;  // 24 bytes a row, and what alignment takes
+  while (rows > 1 && Group::tile_bytes(rows, 0) > room) {
+    rows -= std::max<uint64_t>(rows / 8, 1);
+  }
+  return std::min<uint64_t>(rows, INT32_MAX);
+}
+
+// Writes one piece's answers where the arguments of an assign function want them.
+void answer_piece(tl_assign_args &args, const Group &group, uint64_t first) {
+  std::vector<int32_t> features;
+  Repaired repaired;
+  try {
+    repaired = repair_rows(group, 0);
+  } catch (Failure &failure) {
+    failure.row += failure.status == TL_OVERLAP_FOUND ? static_cast<int64_t>(first) : 0;
+    throw;
+  }
+  settle_rows(group, 0, repaired, args.ids + first, features);
+  for (const int32_t feature : features) {
+    if (args.pairs_used < args.pairs_capacity) {
+      args.pairs[args.pairs_used] = feature;
+    }
+    args.pairs_used += 1;
+  }
+}
+
+void assign_pieces(Device &device, tl_assign_args &args) {
+  const FloatEnvironment environment;
+  device.enter();
+  const std::shared_ptr<const ResidentIndex> index =
+      resident_grid(device, *args.layer, args.boundary, args.overlap);
+  const GroupOptions options{args.layer, args.boundary, args.overlap, 0, 0, 0, 1};
+  Lease lease(device);
+  Group group(device, lease.slot(), options, index.get());
+  tl_device_stats stats{};
+  const uint64_t piece = rows_per_piece(device);
+  args.pairs_used = 0;
+  args.error_row = -1;
+  for (uint64_t first = 0; first < args.rows; first += piece) {
+    group.begin();
+    group.copy(args.x + first, args.y + first, std::min(piece, args.rows - first));
+    group.run(stats);
+    answer_piece(args, group, first);
+  }
+  lease.succeed();
+  device.count(stats);
+}
+
+}  // namespace
+
+std::shared_ptr<Device> open_device() {
+  const std::lock_guard<std::mutex> lock(open_mutex);
+  if (opened == nullptr) {
+    throw Failure(TL_DEVICE_MISSING, "needs a device: none is open in this process");
+  }
+  return opened;
+}
+
+std::unique_ptr<AnyChunk> open_chunk(std::shared_ptr<const Layer> layer, const char *library,
+                                     const char *symbol, const tl_chunk_options &options) {
+  if (is_device_symbol(library, symbol)) {
+    return std::make_unique<DeviceChunk>(open_device(), std::move(layer), options);
+  }
+  return std::make_unique<Chunk>(std::move(layer), find_assign(library, symbol), options);
+}
+
+tl_assign_fn find_any_assign(const char *library, const char *symbol) {
+  return is_device_symbol(library, symbol) ? tl_assign__grid__fp64__cuda
+                                           : find_assign(library, symbol);
+}
+
+}  // namespace tileloom
+
+using tileloom::Device;
+using tileloom::Failure;
+using tileloom::guard;
+using tileloom::require;
+
+extern "C" {
+
+int tl_assign__grid__fp64__cuda(tl_assign_args *args, char *text, uint64_t text_bytes) {
+  const int status = tileloom::check_assign_args(args, text, text_bytes);
+  if (status != TL_OK) {
+    return status;
+  }
+  tl_error error{};
+  std::shared_ptr<Device> device;
+  const int result = guard(&error, [&] {
+    device = tileloom::open_device();
+    try {
+      tileloom::assign_pieces(*device, *args);
+    } catch (const Failure &failure) {
+      device->note(failure);
+      args->error_row = failure.status == TL_OVERLAP_FOUND ? failure.row : -1;
+      throw;
+    }
+    if (args->pairs_used > args->pairs_capacity && args->overlap == TL_OVERLAP_ALL) {
+      throw Failure(TL_BUFFER_TOO_SMALL, "has more pairs than fit");
+    }
+  });
+  return result == TL_OK ? TL_OK : tileloom::fail_assign(result, error.text, text, text_bytes);
+}
+
+int tl_device_open(const tl_device_options *options, tl_device_info *info, tl_error *error) {
+  return guard(error, [&] {
+    require(options != nullptr && info != nullptr, "has null arguments");
+    require(options->struct_bytes >= sizeof *options, "has options of another ABI version");
+    const std::lock_guard<std::mutex> lock(tileloom::open_mutex);
+    if (tileloom::opened != nullptr) {
+      throw Failure(TL_BAD_STATE, "cannot be opened: this process has one open already");
+    }
+    tileloom::opened = std::make_shared<Device>(*options);
+    *info = tileloom::opened->info();
+  });
+}
+
+int tl_device_close(tl_error *error) {
+  return guard(error, [&] {
+    const std::lock_guard<std::mutex> lock(tileloom::open_mutex);
+    if (tileloom::opened != nullptr && tileloom::opened.use_count() > 1) {
+      throw Failure(TL_BAD_STATE, "cannot be closed: a chunk holds it; close the chunk first");
+    }
+    tileloom::opened.reset();
+  });
+}
+
+int tl_device_statistics(tl_device_stats *stats, tl_error *error) {
+  return guard(error, [&] {
+    require(stats != nullptr, "has null arguments");
+    *stats = tileloom::open_device()->stats();
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,117 @@
+// The one device of this process: context, kernels, slots for batches in flight, resident indexes.
+//
+// I1 every thread that calls the driver has made the primary context current before.
+// I2 arenas and indexes together stay within the budget; what does not fit is refused before it is
+//    allocated.
+// I3 a slot in which something failed is freed, not reused.
+// I4 after a sticky error every call answers TL_DEVICE_LOST without touching the driver.
+#pragma once
+
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../core/failure.hpp"
+#include "../include/tileloom_device.h"
+#include "image.hpp"
+#include "resources.hpp"
+
+namespace tileloom {
+
+// The memory and the stream of one batch in flight. Offsets into the arena and into its pinned
+// mirror are the same.
+struct Slot {
+  Slot(const Driver &driver, Meter &meter, uint64_t bytes)
+      : pinned(driver, bytes),
+        arena(driver, meter, bytes),
+        started(driver),
+        uploaded(driver),
+        computed(driver),
+        downloaded(driver),
+        stream(driver) {}
+  PinnedMemory pinned;
+  DeviceMemory arena;
+  Event started;
+  Event uploaded;
+  Event computed;
+  Event downloaded;
+  Stream stream;  // last, so that it is drained before the rest is freed
+};
+
+// Cells and records of an index in device memory.
+struct ResidentIndex {
+  uint8_t digest[16];
+  DeviceMemory memory;
+  CuPointer cells = 0;
+  CuPointer records = 0;
+};
+
+class Device {
+ public:
+  explicit Device(const tl_device_options &options);
+  ~Device();
+  Device(const Device &) = delete;
+  Device &operator=(const Device &) = delete;
+
+  const Driver &driver() const { return driver_; }
+  const Image &image() const { return *image_; }
+  uint64_t slot_bytes() const { return info_.slot_bytes; }
+  const tl_device_info &info() const { return info_; }
+  tl_device_stats stats();
+  // Adds a batch's numbers to the statistics.
+  void count(const tl_device_stats &one);
+
+  // Makes the context current on this thread; throws TL_DEVICE_LOST after a sticky error.
+  void enter();
+  // Remembers a sticky error.
+  void note(const Failure &failure);
+  // Waits for a free slot.
+  std::unique_ptr<Slot> lease();
+  // good: false frees the slot.
+  void give_back(std::unique_ptr<Slot> slot, bool good);
+  // Uploads the index unless it is resident. Indexes in use are never evicted.
+  std::shared_ptr<const ResidentIndex> resident(const tl_layer_view &layer);
+
+ private:
+  void describe(uint32_t ordinal);
+  void set_budget(const tl_device_options &options);
+  void make_room(uint64_t bytes);
+  std::shared_ptr<const ResidentIndex> upload(const tl_layer_view &layer);
+
+  Driver driver_;
+  Meter meter_;
+  tl_device_info info_{};
+  tl_device_stats stats_{};
+  CuDevice device_ = 0;
+  CuContext context_ = nullptr;
+  std::unique_ptr<Image> image_;
+  std::mutex mutex_;  // guards what follows, the statistics and the budget
+  std::condition_variable freed_;
+  std::vector<std::unique_ptr<Slot>> idle_;
+  uint32_t leased_ = 0;
+  CuResult lost_ = 0;
+  std::list<std::shared_ptr<ResidentIndex>> resident_;  // most recently used first
+};
+
+// A slot that goes back when the scope ends; freed unless `succeed` was called.
+class Lease {
+ public:
+  explicit Lease(Device &device) : device_(device), slot_(device.lease()) {}
+  ~Lease() { device_.give_back(std::move(slot_), good_); }
+  Lease(const Lease &) = delete;
+  Lease &operator=(const Lease &) = delete;
+  Slot &slot() { return *slot_; }
+  void succeed() { good_ = true; }
+
+ private:
+  Device &device_;
+  std::unique_ptr<Slot> slot_;
+  bool good_ = false;
+};
+
+// The open device; throws TL_DEVICE_MISSING when none is.
+std::shared_ptr<Device> open_device();
+
+}  // namespace tileloom

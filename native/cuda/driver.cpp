@@ -1,0 +1,110 @@
+#include "driver.hpp"
+
+#include <dlfcn.h>
+
+#include "../core/failure.hpp"
+
+namespace tileloom {
+namespace {
+
+constexpr int kVersionMin = 12000;
+constexpr CuResult kOutOfMemory = 2;
+
+Failure missing(const std::string &text, CuResult result = 0) {
+  Failure failure(TL_DEVICE_MISSING, text);
+  failure.device_error = result;
+  return failure;
+}
+
+int status_of(CuResult result) {
+  switch (result) {
+    case kOutOfMemory:
+      return TL_OUT_OF_MEMORY;
+    case 34:   // stub library
+    case 100:  // no device
+    case 101:  // invalid device
+    case 802:  // system not ready
+    case 803:  // driver and library mismatch
+    case 804:  // compatibility mode unsupported
+      return TL_DEVICE_MISSING;
+    case 200:  // invalid image
+    case 209:  // no binary for this device
+    case 218:  // invalid PTX
+    case 221:  // compiler of PTX not found
+    case 222:  // PTX of a newer version
+    case 223:  // compilation at load is disabled
+    case 500:  // no such kernel in the image
+      return TL_IMAGE_UNUSABLE;
+    default:
+      return is_sticky(result) ? TL_DEVICE_LOST : TL_DEVICE_FAILED;
+  }
+}
+
+const char *advice_of(int status) {
+  switch (status) {
+    case TL_OUT_OF_MEMORY:
+      return "; use smaller chunks or a smaller budget";
+    case TL_DEVICE_MISSING:
+      return "; install a driver that fits the device, or run on the CPU";
+    case TL_IMAGE_UNUSABLE:
+      return "; build the kernels for this device: npm run build:cuda";
+    case TL_DEVICE_LOST:
+      return "; replace this process";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+bool is_sticky(CuResult result) {
+  return result == 214 || result == 220 || result == 700 || result == 702 || result == 710 ||
+         (result >= 714 && result <= 719) || result == 46;
+}
+
+Driver::Driver(const char *path) {
+  const char *name = path == nullptr ? "libcuda.so.1" : path;
+  void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    throw missing(std::string("has no driver: expected ") + name + ", got: " + dlerror() +
+                  "; install the NVIDIA driver, or run on the CPU");
+  }
+#define TL_RESOLVE(field, symbol, arguments)                                    \
+  field = reinterpret_cast<CuResult(*) arguments>(dlsym(handle, symbol));       \
+  if (field == nullptr) {                                                       \
+    throw missing(std::string("has a driver without ") + symbol + ": " + name + \
+                  " is too old; install a newer NVIDIA driver");                \
+  }
+  TL_DRIVER_FUNCTIONS(TL_RESOLVE)
+#undef TL_RESOLVE
+  check(init(0), "cuInit");
+  int number = 0;
+  check(driver_get_version(&number), "cuDriverGetVersion");
+  if (number < kVersionMin) {
+    throw missing("has a driver that is too old: expected at least CUDA 12.0, got " +
+                  std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10) +
+                  "; install a newer NVIDIA driver");
+  }
+  version_ = static_cast<uint32_t>(number);
+}
+
+void Driver::check(CuResult result, const char *call) const {
+  if (result == 0) {
+    return;
+  }
+  const char *name = nullptr;
+  const char *text = nullptr;
+  if (error_name(result, &name) != 0 || name == nullptr) {
+    name = "unknown error";
+  }
+  if (error_string(result, &text) != 0 || text == nullptr) {
+    text = "no explanation";
+  }
+  const int status = status_of(result);
+  Failure failure(status, std::string("fails in ") + call + ": " + name + " (" +
+                              std::to_string(result) + "), " + text + advice_of(status));
+  failure.device_error = result;
+  throw failure;
+}
+
+}  // namespace tileloom

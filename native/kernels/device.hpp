@@ -1,0 +1,86 @@
+// What one source needs to be built by g++, nvcc and NVRTC alike: integer types, the qualifier of
+// functions that run on both sides, and the few operations whose spelling differs.
+// Header only, without includes under NVRTC; everything has internal linkage (see assign.hpp).
+#pragma once
+
+#if defined(__CUDACC_RTC__)
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef unsigned short uint16_t;
+typedef unsigned char uint8_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+#else
+#include <stdint.h>
+#endif
+
+#if defined(__CUDACC__)
+#define TL_HD static __host__ __device__ __forceinline__
+#else
+#define TL_HD static inline __attribute__((always_inline))
+#endif
+
+namespace tileloom {
+
+TL_HD double magnitude_of(double value) {
+#if defined(__CUDA_ARCH__)
+  return fabs(value);
+#else
+  return __builtin_fabs(value);
+#endif
+}
+
+TL_HD uint64_t bits_of(double value) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint64_t>(__double_as_longlong(value));
+#else
+  uint64_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+#endif
+}
+
+TL_HD uint32_t parity_of(uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint32_t>(__popc(bits)) & 1u;
+#else
+  return static_cast<uint32_t>(__builtin_parity(bits));
+#endif
+}
+
+TL_HD uint32_t atomic_add(uint32_t *at, uint32_t value) {
+#if defined(__CUDA_ARCH__)
+  return atomicAdd(at, value);
+#else
+  return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
+#endif
+}
+
+// Wraps around: two's complement sums of signed values come out right.
+TL_HD void atomic_add(uint64_t *at, uint64_t value) {
+#if defined(__CUDA_ARCH__)
+  atomicAdd(reinterpret_cast<unsigned long long *>(at), static_cast<unsigned long long>(value));
+#else
+  __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
+#endif
+}
+
+TL_HD void atomic_max(uint64_t *at, uint64_t value) {
+#if defined(__CUDA_ARCH__)
+  atomicMax(reinterpret_cast<unsigned long long *>(at), static_cast<unsigned long long>(value));
+#else
+  uint64_t known = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (known < value && !__atomic_compare_exchange_n(at, &known, value, true, __ATOMIC_RELAXED,
+                                                       __ATOMIC_RELAXED)) {
+  }
+#endif
+}
+
+// Memory of the side that runs the code: jobs carry addresses as integers, because the host fills
+// them in for the device.
+template <class T>
+TL_HD T *memory_at(uint64_t address) {
+  return reinterpret_cast<T *>(address);
+}
+
+}  // namespace tileloom
