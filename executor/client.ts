@@ -164,8 +164,10 @@ export class ExecutorClient {
       );
     }
     if (this.#child !== null) return this.#child;
-    const { threads, deviceId, cacheDir, lockPath, externalRegistry } = this.#options;
-    const options: ExecutorOptions = { threads, deviceId, cacheDir, lockPath, externalRegistry };
+    const { threads, deviceId, cacheDir, lockPath, externalRegistry, gpu } = this.#options;
+    const options: ExecutorOptions = {
+      ...{ threads, deviceId, cacheDir, lockPath, externalRegistry, gpu },
+    };
     const process_ = fork(ENTRY, [JSON.stringify(options)], {
       env: childEnvironment(threads),
       stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
@@ -230,7 +232,7 @@ export class ExecutorClient {
   }
 
   #onMessage(message: FromExecutor): void {
-    if (message.kind === 'ready') return;
+    if (!('jobId' in message)) return;
     const entry = this.#jobs.get(message.jobId);
     if (entry === undefined) return;
     if (message.kind === 'progress') {

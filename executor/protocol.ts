@@ -31,6 +31,26 @@ export interface ExecutorOptions {
   readonly lockPath: string;
   /** JSON file with variants of external libraries, or null. */
   readonly externalRegistry: string | null;
+  /** The GPU this executor drives; null: the CPU. */
+  readonly gpu: GpuOptions | null;
+}
+
+export interface GpuOptions {
+  /** Number in the driver's order, after CUDA_VISIBLE_DEVICES. */
+  readonly ordinal: number;
+  /** Expected identity; a device with another one is refused. */
+  readonly uuid: string;
+  /** Device memory for arenas and indexes; null: 7/8 of what is free. */
+  readonly memoryBytesMax: number | null;
+}
+
+/** Names the index of a run's layer: `WorkloadProfile.layer` and `GpuMetrics.resident`. */
+export function layerKeyOf(
+  context: Pick<RunContext, 'boundary' | 'overlap'> & {
+    readonly geometry: Pick<RunContext['geometry'], 'sha256'>;
+  },
+): string {
+  return `${context.geometry.sha256.slice(0, 16)}-${context.boundary}-${context.overlap}`;
 }
 
 export interface ChunkJob {
@@ -60,8 +80,11 @@ export interface ChunkResult {
   readonly hits: number;
   readonly outside: number;
   readonly invalid: number;
+  /** Digest of the machine code that ran: of the library, or of the device's image. */
   readonly image: string;
   readonly peakBytes: number;
+  /** On a GPU: highest device memory so far, and rows that the host decided after the device could not. */
+  readonly device?: { readonly peakBytes: number; readonly repairedRows: number };
   /**
    * `read`, `kernel` and `write` are thread seconds; `work` is their sum over the device's threads: what the
    * chunk took of the whole device. `queued` is the rest of the time from arrival to the part's rename.
@@ -72,6 +95,9 @@ export interface ChunkResult {
     readonly read: number;
     readonly kernel: number;
     readonly write: number;
+    /** Copies to and from a GPU; absent on a CPU. */
+    readonly upload?: number;
+    readonly download?: number;
   };
 }
 
@@ -97,6 +123,10 @@ export type ToExecutor =
 
 export type FromExecutor =
   | { readonly kind: 'ready'; readonly isa: readonly string[]; readonly image: string }
+  /** The device cannot serve; the child ends after it. `code` is of NativeError. */
+  | { readonly kind: 'unusable'; readonly code: string; readonly message: string }
+  /** Layers whose index lies on the device now, and the bytes held there. */
+  | { readonly kind: 'resident'; readonly layers: readonly string[]; readonly heldBytes: number }
   | { readonly kind: 'progress'; readonly jobId: string; readonly progress: ChunkProgress }
   | { readonly kind: 'done'; readonly jobId: string; readonly result: ChunkResult }
   | { readonly kind: 'failed'; readonly jobId: string; readonly failure: ChunkFailure };

@@ -21,7 +21,7 @@ import type {
 const COLUMN_BYTES = 48;
 const TILE_BYTES = 32;
 const TILE_OUT_BYTES = 64;
-const BATCH_OUT_BYTES = 32;
+const BATCH_OUT_BYTES = 56;
 const OPTIONS_BYTES = 32;
 const NOT_GIVEN = 0xffff_ffff_ffff_ffffn;
 const ROWS_MAX = 2 ** 31 - 1;
@@ -127,12 +127,15 @@ class NativeChunk implements Chunk {
         );
       const failed = tiles.find((tile) => tile.tile === error.tile) ?? tiles[0];
       error.check(status, failed?.path ?? 'an empty batch', columnNames(failed));
-      const values = this.#takeRows(rowsOut.handle, Number(batchOut.getBigUint64(24, true)));
+      const values = this.#takeRows(rowsOut.handle, Number(batchOut.getBigUint64(48, true)));
       return {
         tiles: unpackTiles(tilesOut, tiles.length, values),
         readSeconds: batchOut.getFloat64(0, true),
         kernelSeconds: batchOut.getFloat64(8, true),
         writeSeconds: batchOut.getFloat64(16, true),
+        uploadSeconds: batchOut.getFloat64(24, true),
+        downloadSeconds: batchOut.getFloat64(32, true),
+        repairedRows: Number(batchOut.getBigUint64(40, true)),
       };
     } finally {
       this.#running -= 1;

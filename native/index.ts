@@ -6,6 +6,7 @@ export {
 } from './conformance.ts';
 export { encodeGeometry, type AreaGeometry } from './geometry-encoding.ts';
 export { NativeError, type NativeErrorCode } from './errors.ts';
+export { openDeviceLibrary } from './device.ts';
 export { openKernels } from './library.ts';
 export { defaultLibraryPath } from './paths.ts';
 export type {
@@ -15,12 +16,20 @@ export type {
   BuildIndexOptions,
   Chunk,
   ColumnInput,
+  DeviceInfo,
+  DeviceLibrary,
+  DeviceStatistics,
   ExactSum,
+  GpuEntry,
+  GpuListing,
+  ImageOrigin,
   IndexInfo,
   KernelLibrary,
   Layer,
   LockHandle,
   OpenChunkOptions,
+  OpenDevice,
+  OpenDeviceOptions,
   OpenLayerOptions,
   TileInput,
   TileOutput,

@@ -58,7 +58,17 @@ const layerHandles = new WeakMap<Layer, () => bigint>();
  * @throws {NativeError} `LIBRARY_MISSING`, `LIBRARY_UNUSABLE`
  */
 export function openKernels(options: { readonly path?: string } = {}): KernelLibrary {
-  const path = options.path ?? defaultLibraryPath();
+  return loadKernels(options.path ?? defaultLibraryPath()).kernels;
+}
+
+/** A library of the kernels' ABI and the means to declare more of its functions. */
+export interface LoadedKernels {
+  readonly kernels: KernelLibrary;
+  readonly lookUp: (prototype: string) => NativeFunction;
+}
+
+/** @throws {NativeError} `LIBRARY_MISSING`, `LIBRARY_UNUSABLE` */
+export function loadKernels(path: string): LoadedKernels {
   if (!existsSync(path)) {
     throw new NativeError(
       'LIBRARY_MISSING',
@@ -83,7 +93,7 @@ export function openKernels(options: { readonly path?: string } = {}): KernelLib
       { details: { library: path, version } },
     );
   }
-  return new Library(path, lookUp);
+  return { kernels: new Library(path, lookUp), lookUp };
 }
 
 class Library implements KernelLibrary {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const LIBRARY_NAME = 'libtileloom_cpu.so';
+export const DEVICE_LIBRARY_NAME = 'libtileloom_cuda.so';
 
 /** Nearest folder above this module that holds a package.json. */
 export function packageRoot(): string {
@@ -17,4 +18,8 @@ export function packageRoot(): string {
 
 export function defaultLibraryPath(): string {
   return join(packageRoot(), 'native', 'build', LIBRARY_NAME);
+}
+
+export function deviceLibraryPath(): string {
+  return join(packageRoot(), 'native', 'build', DEVICE_LIBRARY_NAME);
 }

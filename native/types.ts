@@ -102,6 +102,11 @@ export interface BatchOutput {
   readonly readSeconds: number;
   readonly kernelSeconds: number;
   readonly writeSeconds: number;
+  /** Copies to and from a device; 0 on a CPU. */
+  readonly uploadSeconds: number;
+  readonly downloadSeconds: number;
+  /** Rows that the host decided after the device could not; 0 on a CPU. */
+  readonly repairedRows: number;
 }
 
 export interface Chunk {
@@ -199,4 +204,106 @@ export interface KernelLibrary {
   dieWithParent(): void;
   /** @throws {NativeError} `LOCK_TIMEOUT` when another process holds it for longer than `waitMs` */
   lockFile(path: string, waitMs: number): Promise<LockHandle>;
+}
+
+/** One GPU as the driver knows it, not opened. */
+export interface GpuEntry {
+  /** Number in the driver's order, after CUDA_VISIBLE_DEVICES. */
+  readonly ordinal: number;
+  /** Stable identity: `GPU-` and a UUID; of the PCI address where the driver tells no UUID. */
+  readonly uuid: string;
+  readonly pciBusId: string;
+  readonly name: string;
+  /** 90 is compute capability 9.0. */
+  readonly capability: number;
+  readonly multiprocessors: number | null;
+  readonly memTotalBytes: number;
+  /** fp64 : fp32 throughput; null when the driver does not tell. */
+  readonly fp64Ratio: number | null;
+}
+
+export interface GpuListing {
+  readonly gpus: readonly GpuEntry[];
+  /** Newest CUDA version that the driver serves, such as `13.0`. */
+  readonly driverVersion: string;
+}
+
+export interface OpenDeviceOptions {
+  readonly ordinal: number;
+  /** Batches in flight at most; 3 by default. */
+  readonly slots?: number;
+  /** Device memory that arenas and indexes may take; 7/8 of what is free by default. */
+  readonly memoryBytesMax?: number;
+  /** One arena, and its pinned mirror on the host; 256 MiB by default, less if memory is scarce. */
+  readonly slotBytes?: number;
+  /** Folder of images compiled on this host; null: none are kept. */
+  readonly cacheDir?: string | null;
+  /** Another fat binary than the one beside the library. */
+  readonly imagePath?: string;
+}
+
+export type ImageOrigin = 'ahead-of-time' | 'compiled' | 'cached';
+
+export interface DeviceInfo {
+  readonly name: string;
+  readonly uuid: string;
+  readonly pciBusId: string;
+  readonly capability: number;
+  readonly driverVersion: string;
+  readonly memTotalBytes: number;
+  /** The budget in force for arenas and indexes. */
+  readonly memoryBytesMax: number;
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly image: ImageOrigin;
+  /** XXH3-128 of the image in use, 32 hex digits. */
+  readonly imageDigest: string;
+  /** XXH3-128 of the kernel sources that the library embeds. */
+  readonly sourcesDigest: string;
+  /** Why the image built ahead of time was not used; null when it was. */
+  readonly imageNote: string | null;
+}
+
+/** What happened on the open device since it was opened. Seconds are sums over all batches. */
+export interface DeviceStatistics {
+  readonly heldBytes: number;
+  readonly peakBytes: number;
+  readonly residentBytes: number;
+  readonly residentIndexes: number;
+  readonly uploads: number;
+  readonly evictions: number;
+  readonly launches: number;
+  readonly rows: number;
+  readonly repairedRows: number;
+  /** Tiles whose sums the host made because the device had no room for them. */
+  readonly hostTiles: number;
+  readonly readSeconds: number;
+  readonly uploadSeconds: number;
+  readonly kernelSeconds: number;
+  readonly downloadSeconds: number;
+  readonly writeSeconds: number;
+}
+
+export interface OpenDevice {
+  readonly info: DeviceInfo;
+  statistics(): DeviceStatistics;
+  /** @throws {NativeError} `BAD_STATE` while a chunk holds the device */
+  close(): void;
+}
+
+/**
+ * The kernels with a device behind them. Variants whose symbol ends in `__cuda` run on the open
+ * device, others as in the CPU library. Paths of driver and NVRTC: TILELOOM_CUDA_DRIVER and
+ * TILELOOM_NVRTC, for hosts that keep them in unusual places.
+ */
+export interface DeviceLibrary extends KernelLibrary {
+  /** @throws {NativeError} `DEVICE_MISSING` with what is missing */
+  listDevices(): GpuListing;
+  /**
+   * Opens the one device of this process.
+   *
+   * @throws {NativeError} `DEVICE_MISSING`, `IMAGE_UNUSABLE`, `OUT_OF_MEMORY`, `DEVICE_FAILED`,
+   *   `DEVICE_LOST`; `BAD_STATE` while one is open
+   */
+  openDevice(options: OpenDeviceOptions): OpenDevice;
 }

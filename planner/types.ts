@@ -49,6 +49,8 @@ export interface WorkloadProfile {
   readonly bytesPerRow: number;
   readonly bytesOutPerRow: number;
   readonly indexBytes: number;
+  /** Names the layer's index, as `GpuMetrics.resident` does; absent in records of old versions. */
+  readonly layer?: string;
   readonly streaming: boolean;
   readonly chunkIndex: number;
   /** Whether rows lie in a curve order (neighbours in space are neighbours in the file). */

@@ -96,8 +96,8 @@ const bruteExact: VariantSpec = {
 
 const gridCuda: VariantSpec = {
   ...COMMON,
-  id: 'assign/grid-cuda@1',
-  name: 'grid-cuda',
+  id: 'assign/cuda-grid-fp64@1',
+  name: 'cuda-grid-fp64',
   summary: 'The labelled grid on a CUDA device, fp64 throughout, exact repair list on the host.',
   runtime: 'gpu',
   precisionModes: ['fp64'],
@@ -113,13 +113,13 @@ const gridCuda: VariantSpec = {
   memory: { fixedBytes: 256 * MIB, bytesPerRow: 24, indexFactor: 1 },
   symbol: 'tl_assign__grid__fp64__cuda',
   library: 'cuda',
-  sourceDigest: SOURCE_DIGESTS['assign/grid-cuda@1'] ?? NO_SOURCES_DIGEST,
+  sourceDigest: SOURCE_DIGESTS['assign/cuda-grid-fp64@1'] ?? NO_SOURCES_DIGEST,
 };
 
 const gridCudaFp32: VariantSpec = {
   ...COMMON,
-  id: 'assign/grid-cuda-fp32@1',
-  name: 'grid-cuda-fp32',
+  id: 'assign/cuda-grid-fp32@1',
+  name: 'cuda-grid-fp32',
   summary:
     'The labelled grid on a CUDA device: cell-relative fp32 filter, exact repair of the rest.',
   runtime: 'gpu',
@@ -137,7 +137,7 @@ const gridCudaFp32: VariantSpec = {
   memory: { fixedBytes: 256 * MIB, bytesPerRow: 24, indexFactor: 0.73 },
   symbol: 'tl_assign__grid__fp32__cuda',
   library: 'cuda',
-  sourceDigest: SOURCE_DIGESTS['assign/grid-cuda-fp32@1'] ?? NO_SOURCES_DIGEST,
+  sourceDigest: SOURCE_DIGESTS['assign/cuda-grid-fp32@1'] ?? NO_SOURCES_DIGEST,
 };
 
 export const ASSIGN: OperationSpec = {

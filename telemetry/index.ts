@@ -16,6 +16,7 @@ export { shapeBucket, type ShapeFacts } from './shape-bucket.ts';
 export type {
   ChunkOutcome,
   DeviceSnapshot,
+  GpuMetrics,
   HistoryDigest,
   HistoryEntry,
   TelemetrySnapshot,

@@ -22,6 +22,22 @@ export interface DeviceSnapshot {
   readonly slots: number;
   /** Why the device is out of service, or null. */
   readonly quarantine: string | null;
+  /** What only GPUs have. */
+  readonly gpu?: GpuMetrics;
+}
+
+/** A metric is null when it could not be read; `unread` then says why. */
+export interface GpuMetrics {
+  readonly powerWatts: number | null;
+  /** Why clocks are below their maximum: `hw-thermal`, `sw-power-cap` …; empty: they are not. */
+  readonly clockEvents: readonly string[] | null;
+  /** Uncorrected memory errors since the driver was loaded. */
+  readonly eccErrors: number | null;
+  readonly pcieGeneration: number | null;
+  /** Layers whose index lies in device memory (`WorkloadProfile.layer`). */
+  readonly resident: readonly string[];
+  /** Metric → why it is null: `not-supported`, `no-symbol`, `timeout` …; absent: all were read. */
+  readonly unread?: Readonly<Record<string, string>>;
 }
 
 export interface TelemetrySnapshot {

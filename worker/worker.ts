@@ -74,6 +74,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
       cacheDir: paths.layers,
       lockPath: join(identity.directory, 'device-cpu.lock'),
       externalRegistry: options.externalRegistry ?? null,
+      gpu: null,
       stallMs: options.stallMs ?? STALL_MS,
       loadMs: LOAD_MS,
       cancelGraceMs: CANCEL_GRACE_MS,

@@ -110,6 +110,9 @@ std::unique_ptr<BatchRows> Chunk::run(const BatchInput &batch, tl_tile_out *out,
   totals->read_seconds = seconds.read;
   totals->kernel_seconds = seconds.kernel;
   totals->write_seconds = seconds.write;
+  totals->upload_seconds = 0;
+  totals->download_seconds = 0;
+  totals->repaired_rows = 0;
   totals->row_values = rows == nullptr ? 0 : rows->rows.used;
   return rows;
 }

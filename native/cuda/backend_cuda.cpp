@@ -9,6 +9,7 @@
 #include "../kernels/assign/assign.hpp"
 #include "../kernels/assign/variants.hpp"
 #include "device_chunk.hpp"
+#include "listing.hpp"
 
 namespace tileloom {
 namespace {
@@ -127,7 +128,25 @@ int tl_assign__grid__fp64__cuda(tl_assign_args *args, char *text, uint64_t text_
   return result == TL_OK ? TL_OK : tileloom::fail_assign(result, error.text, text, text_bytes);
 }
 
-int tl_device_open(const tl_device_options *options, tl_device_info *info, tl_error *error) {
+int tl_device_list(const char *driver_path, tl_device_entry *entries, uint32_t capacity,
+                   uint32_t *count, uint32_t *driver_version, tl_error *error) {
+  return guard(error, [&] {
+    require(count != nullptr && driver_version != nullptr && (entries != nullptr || capacity == 0),
+            "has null arguments");
+    *count = 0;
+    *driver_version = 0;
+    const tileloom::Driver driver(driver_path);
+    *driver_version = driver.version();
+    *count = tileloom::count_devices(driver);
+    for (uint32_t index = 0; index < std::min(*count, capacity); ++index) {
+      entries[index] = tileloom::describe_device(driver, index);
+    }
+  });
+}
+
+int tl_device_open(const tl_device_options *options, const char *driver_path,
+                   const char *nvrtc_path, const char *image_path, const char *cache_path,
+                   tl_device_info *info, tl_error *error) {
   return guard(error, [&] {
     require(options != nullptr && info != nullptr, "has null arguments");
     require(options->struct_bytes >= sizeof *options, "has options of another ABI version");
@@ -135,7 +154,8 @@ int tl_device_open(const tl_device_options *options, tl_device_info *info, tl_er
     if (tileloom::opened != nullptr) {
       throw Failure(TL_BAD_STATE, "cannot be opened: this process has one open already");
     }
-    tileloom::opened = std::make_shared<Device>(*options);
+    tileloom::opened = std::make_shared<Device>(
+        *options, tileloom::DevicePaths{driver_path, nvrtc_path, image_path, cache_path});
     *info = tileloom::opened->info();
   });
 }

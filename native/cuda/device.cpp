@@ -5,11 +5,14 @@
 
 #include "../core/hash128.hpp"
 #include "../kernels/assign/grid_layout.hpp"
+#include "listing.hpp"
 #include "sources.hpp"
 #include "tuning.hpp"
 
 namespace tileloom {
 namespace {
+
+constexpr uint32_t kCapabilityMin = 75;
 
 void sources_digest(uint8_t out[16]) {
   std::string all;
@@ -21,10 +24,9 @@ void sources_digest(uint8_t out[16]) {
 
 }  // namespace
 
-Device::Device(const tl_device_options &options) : driver_(options.driver_path) {
-  int count = 0;
-  driver_.check(driver_.device_get_count(&count), "cuDeviceGetCount");
-  if (static_cast<int64_t>(options.ordinal) >= count) {
+Device::Device(const tl_device_options &options, const DevicePaths &paths) : driver_(paths.driver) {
+  const uint32_t count = count_devices(driver_);
+  if (options.ordinal >= count) {
     throw Failure(TL_DEVICE_MISSING, "has no device " + std::to_string(options.ordinal) +
                                          ": the driver knows " + std::to_string(count) +
                                          "; name another, or run on the CPU");
@@ -34,8 +36,8 @@ Device::Device(const tl_device_options &options) : driver_(options.driver_path) 
   driver_.check(driver_.primary_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
   try {
     driver_.check(driver_.set_current(context_), "cuCtxSetCurrent");
-    image_ = std::make_unique<Image>(driver_, ImageRequest{options.image_path, options.nvrtc_path,
-                                                           options.cache_path, info_.capability});
+    image_ = std::make_unique<Image>(
+        driver_, ImageRequest{paths.image, paths.nvrtc, paths.cache, info_.capability});
     set_budget(options);
   } catch (...) {
     image_.reset();
@@ -57,21 +59,17 @@ Device::~Device() {
 }
 
 void Device::describe(uint32_t ordinal) {
-  int major = 0;
-  int minor = 0;
-  driver_.check(driver_.device_get_attribute(&major, kAttributeMajor, device_),
-                "cuDeviceGetAttribute");
-  driver_.check(driver_.device_get_attribute(&minor, kAttributeMinor, device_),
-                "cuDeviceGetAttribute");
-  driver_.check(driver_.device_get_name(info_.name, sizeof info_.name, device_), "cuDeviceGetName");
-  driver_.check(driver_.device_get_bus_id(info_.pci_bus_id, sizeof info_.pci_bus_id, device_),
-                "cuDeviceGetPCIBusId");
-  info_.capability = static_cast<uint32_t>(major * 10 + minor);
+  const tl_device_entry entry = describe_device(driver_, ordinal);
+  info_.capability = entry.capability;
   info_.driver_version = driver_.version();
-  if (major < 7 || (major == 7 && minor < 5)) {
+  std::memcpy(info_.name, entry.name, sizeof info_.name);
+  std::memcpy(info_.uuid, entry.uuid, sizeof info_.uuid);
+  std::memcpy(info_.pci_bus_id, entry.pci_bus_id, sizeof info_.pci_bus_id);
+  if (entry.capability < kCapabilityMin) {
     throw Failure(TL_DEVICE_MISSING, "device " + std::to_string(ordinal) +
                                          " is too old: expected compute capability 7.5, got " +
-                                         std::to_string(major) + "." + std::to_string(minor) +
+                                         std::to_string(entry.capability / 10) + "." +
+                                         std::to_string(entry.capability % 10) +
                                          "; name another, or run on the CPU");
   }
 }

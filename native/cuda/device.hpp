@@ -20,6 +20,14 @@
 
 namespace tileloom {
 
+// NUL-terminated; null means the usual place, and no cache.
+struct DevicePaths {
+  const char *driver;
+  const char *nvrtc;
+  const char *image;
+  const char *cache;
+};
+
 // The memory and the stream of one batch in flight. Offsets into the arena and into its pinned
 // mirror are the same.
 struct Slot {
@@ -50,7 +58,7 @@ struct ResidentIndex {
 
 class Device {
  public:
-  explicit Device(const tl_device_options &options);
+  Device(const tl_device_options &options, const DevicePaths &paths);
   ~Device();
   Device(const Device &) = delete;
   Device &operator=(const Device &) = delete;

@@ -178,8 +178,11 @@ std::unique_ptr<BatchRows> DeviceChunk::run(const BatchInput &batch, tl_tile_out
   return_lane(lane, false);
   device_->count(stats);
   totals->read_seconds = stats.read_seconds;
-  totals->kernel_seconds = stats.upload_seconds + stats.kernel_seconds + stats.download_seconds;
+  totals->kernel_seconds = stats.kernel_seconds;
   totals->write_seconds = stats.write_seconds;
+  totals->upload_seconds = stats.upload_seconds;
+  totals->download_seconds = stats.download_seconds;
+  totals->repaired_rows = stats.repaired_rows;
   totals->row_values = rows == nullptr ? 0 : rows->rows.used;
   return rows;
 }

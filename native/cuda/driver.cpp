@@ -77,6 +77,10 @@ Driver::Driver(const char *path) {
   }
   TL_DRIVER_FUNCTIONS(TL_RESOLVE)
 #undef TL_RESOLVE
+  device_get_uuid =
+      reinterpret_cast<CuResult (*)(CuUuid *, CuDevice)>(dlsym(handle, "cuDeviceGetUuid_v2"));
+  device_total_memory =
+      reinterpret_cast<CuResult (*)(size_t *, CuDevice)>(dlsym(handle, "cuDeviceTotalMem_v2"));
   check(init(0), "cuInit");
   int number = 0;
   check(driver_get_version(&number), "cuDriverGetVersion");

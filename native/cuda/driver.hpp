@@ -22,6 +22,12 @@ constexpr unsigned kEventBlockingSync = 1;
 constexpr unsigned kHostAllocPortable = 1;
 constexpr int kAttributeMajor = 75;
 constexpr int kAttributeMinor = 76;
+constexpr int kAttributeMultiprocessors = 16;
+constexpr int kAttributeSingleToDouble = 87;
+
+struct CuUuid {
+  unsigned char bytes[16];
+};
 
 // clang-format off
 #define TL_DRIVER_FUNCTIONS(X) \
@@ -60,7 +66,7 @@ constexpr int kAttributeMinor = 76;
   X(error_string, "cuGetErrorString", (CuResult, const char **))
 // clang-format on
 
-// Throws TL_DEVICE_MISSING: no driver, a driver without a function, a driver without a device.
+// Throws TL_DEVICE_MISSING: no driver, a driver without a function, a driver that is too old.
 class Driver {
  public:
   explicit Driver(const char *path);
@@ -68,6 +74,9 @@ class Driver {
 #define TL_DECLARE(name, symbol, arguments) CuResult(*name) arguments = nullptr;
   TL_DRIVER_FUNCTIONS(TL_DECLARE)
 #undef TL_DECLARE
+  // Absent from old drivers: null there.
+  CuResult (*device_get_uuid)(CuUuid *, CuDevice) = nullptr;
+  CuResult (*device_total_memory)(size_t *, CuDevice) = nullptr;
 
   // Throws when `result` is a failure of the function `call`; says what it means and what to do.
   void check(CuResult result, const char *call) const;

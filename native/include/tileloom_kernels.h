@@ -258,11 +258,15 @@ typedef struct tl_tile_out {
   uint64_t row_values;
 } tl_tile_out;
 
+/* 56 bytes. */
 typedef struct tl_batch_out {
   double read_seconds;   /* pread and checksums */
-  double kernel_seconds; /* assign and accumulate */
-  double write_seconds;  /* encode, digest, merge */
-  uint64_t row_values;   /* int32s in the rows buffer */
+  double kernel_seconds; /* assign and accumulate; on a device: in its kernels */
+  double write_seconds;  /* encode, digest, merge; on a device also exact repair */
+  double upload_seconds; /* copies to the device; 0 on a CPU */
+  double download_seconds;
+  uint64_t repaired_rows; /* decided by the host after the device could not; 0 on a CPU */
+  uint64_t row_values;    /* int32s in the rows buffer */
 } tl_batch_out;
 
 typedef struct tl_rows tl_rows;

@@ -19,6 +19,22 @@ export interface CpuDeviceState {
   readonly quarantine: string | null;
 }
 
+/** What the host's own worker knows about one of its GPUs; the driver's telemetry adds the rest. */
+export interface GpuDeviceState {
+  readonly uuid: string;
+  readonly pciBusId: string;
+  readonly name: string;
+  /** `gpu-sm90`. */
+  readonly deviceClass: string;
+  readonly memTotalBytes: number | null;
+  readonly fp64Ratio: number | null;
+  readonly slotsBusy: number | null;
+  readonly slots: number;
+  /** Starts with the code of the error that took it out of service. */
+  readonly quarantine: string | null;
+  readonly resident: readonly string[];
+}
+
 export interface HostProbeOptions {
   readonly host: string;
   /** Identity of this boot of the host; default: the kernel's. */

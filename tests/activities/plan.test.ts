@@ -194,7 +194,7 @@ describe('the plan activity', () => {
   // Every aspect pinned at once, on a host with long names, is the one case that exceeds 3 KiB a little.
   test.each([
     ['three aspects', PINS.slice(0, 3), 3_072],
-    ['all aspects', [...PINS, pin(6, { aspect: 'variant', value: 'assign/grid-cuda@1' })], 3_328],
+    ['all aspects', [...PINS, pin(6, { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' })], 3_328],
   ])('an answer with 32 pins of every scope for %s is short', async (_, pins, bytesMax) => {
     const scopes: readonly Pin['scope'][] = [
       { kind: 'run' },

@@ -234,7 +234,7 @@ describe('a run that is not whole', () => {
   test('is read when it failed because a pin could not be honoured', async () => {
     const run = await startRun(
       stage.client,
-      settingOf('failed', { variant: 'assign/grid-cuda@1' }),
+      settingOf('failed', { variant: 'assign/cuda-grid-fp64@1' }),
     );
     await expect(run.result()).rejects.toThrow();
     const rows = rowsOf(await cli('plan', 'list', 'failed', '-o', 'jsonl'));

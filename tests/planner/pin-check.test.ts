@@ -37,7 +37,7 @@ const check = (
 ): string[] => checkPins(wishes, current, { ...FREE, ...context }, registry);
 
 const SCALAR = wish('variant', 'assign/grid-scalar@1');
-const CUDA = wish('variant', 'assign/grid-cuda@1');
+const CUDA = wish('variant', 'assign/cuda-grid-fp64@1');
 
 describe('a pin by itself', () => {
   test.each([
@@ -143,7 +143,7 @@ describe('pins together', () => {
   test('are refused when they contradict each other', () => {
     expect(check([wish('runtime', 'cpu'), wish('device', 'GPU-1')])).toHaveLength(1);
     expect(check([CUDA, wish('precision', 'fp32')])).toEqual([
-      'pin precision=fp32 cannot be set: expected a precision that assign/grid-cuda@1 computes in ' +
+      'pin precision=fp32 cannot be set: expected a precision that assign/cuda-grid-fp64@1 computes in ' +
         '(fp64), got fp32; ask for one of the two',
     ]);
   });
@@ -163,7 +163,7 @@ describe('pins together', () => {
       value: 'gpu',
       scope: { kind: 'chunks', count: 3 },
     });
-    const cuda = makePin({ aspect: 'variant', value: 'assign/grid-cuda@1' });
+    const cuda = makePin({ aspect: 'variant', value: 'assign/cuda-grid-fp64@1' });
     expect(check([wish('runtime', 'cpu')], [hiding, cuda])).toHaveLength(1);
     expect(check([wish('runtime', 'gpu')], [hiding, cuda])).toEqual([]);
   });
@@ -171,7 +171,7 @@ describe('pins together', () => {
   test('do not answer for pins that contradicted each other before', () => {
     const before = [
       makePin({ aspect: 'runtime', value: 'cpu' }),
-      makePin({ aspect: 'variant', value: 'assign/grid-cuda@1' }),
+      makePin({ aspect: 'variant', value: 'assign/cuda-grid-fp64@1' }),
     ];
     expect(check([wish('chunkRows', 70_000, { scope: tiles(3, 3) })], before)).toEqual([]);
   });

@@ -20,10 +20,10 @@ describe('pins in force', () => {
       { aspect: 'variant', value: 'assign/brute-exact@1' },
       'assign/brute-exact@1',
     ],
-    ['a GPU variant', { aspect: 'variant', value: 'assign/grid-cuda@1' }, 'assign/grid-cuda@1'],
-    ['a precision', { aspect: 'precision', value: 'fp32' }, 'assign/grid-cuda-fp32@1'],
+    ['a GPU variant', { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' }, 'assign/cuda-grid-fp64@1'],
+    ['a precision', { aspect: 'precision', value: 'fp32' }, 'assign/cuda-grid-fp32@1'],
     ['a device', { aspect: 'device', value: 'cpu' }, 'assign/grid-avx2@1'],
-    ['this host', { aspect: 'host', value: 'host-1' }, 'assign/grid-cuda@1'],
+    ['this host', { aspect: 'host', value: 'host-1' }, 'assign/cuda-grid-fp64@1'],
   ] as const)('%s is honoured and cited', (_, pin, variant) => {
     const plan = planned(makeInput({ snapshot: GPU_SNAPSHOT, ...pinned(makePin(pin)) }));
     expect(plan.variant).toBe(variant);
@@ -74,7 +74,7 @@ describe('pins that cannot be honoured', () => {
       const pin = makePin({ aspect: 'runtime', value: 'gpu', ifImpossible });
       const refusal = refused(makeInput(pinned(pin)));
       expect([refusal.code, refusal.onRefusal]).toEqual(['PIN_IMPOSSIBLE', ifImpossible]);
-      expect(rejectsOf(refusal)['assign/grid-cuda@1']).toBe('NO_DEVICE');
+      expect(rejectsOf(refusal)['assign/cuda-grid-fp64@1']).toBe('NO_DEVICE');
       expect(rejectsOf(refusal)['assign/grid-avx2@1']).toBe('PIN_OTHER_RUNTIME');
       expect(codesOf(refusal)).toEqual(
         expect.arrayContaining(['RELEASE_BY_DEVICE', 'RELEASE_BY_CLEARING_PIN']),
@@ -90,7 +90,7 @@ describe('pins that cannot be honoured', () => {
     ],
     [
       'a variant without a device',
-      { aspect: 'variant', value: 'assign/grid-cuda@1' },
+      { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' },
       'RELEASE_BY_DEVICE',
     ],
     [
@@ -127,7 +127,7 @@ describe('pins that cannot be honoured', () => {
   test('pins that contradict each other are refused', () => {
     const pins = pinned(
       makePin({ aspect: 'runtime', value: 'cpu' }),
-      makePin({ aspect: 'variant', value: 'assign/grid-cuda@1' }),
+      makePin({ aspect: 'variant', value: 'assign/cuda-grid-fp64@1' }),
     );
     expect(refused(makeInput({ snapshot: GPU_SNAPSHOT, ...pins })).code).toBe('PIN_IMPOSSIBLE');
   });

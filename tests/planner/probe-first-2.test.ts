@@ -71,8 +71,8 @@ describe('choice of a CPU variant', () => {
     const plan = planned(makeInput());
     expect(plan.runtime).toBe('cpu');
     expect(rejectsOf(plan)).toMatchObject({
-      'assign/grid-cuda@1': 'NO_DEVICE',
-      'assign/grid-cuda-fp32@1': 'NO_DEVICE',
+      'assign/cuda-grid-fp64@1': 'NO_DEVICE',
+      'assign/cuda-grid-fp32@1': 'NO_DEVICE',
     });
     expect(codesOf(plan)).toEqual(expect.arrayContaining(['TELEMETRY_UNAVAILABLE', 'NO_GPU']));
   });
@@ -135,10 +135,10 @@ describe('choice of a CPU variant', () => {
 
 describe('choice of a GPU variant', () => {
   test.each([
-    [0.5, 'assign/grid-cuda@1', 'fp64', 'PRECISION_NATIVE_FP64'],
-    [0.25, 'assign/grid-cuda@1', 'fp64', 'PRECISION_NATIVE_FP64'],
-    [1 / 64, 'assign/grid-cuda-fp32@1', 'fp32', 'PRECISION_SLOW_FP64'],
-    [null, 'assign/grid-cuda-fp32@1', 'fp32', 'PRECISION_SLOW_FP64'],
+    [0.5, 'assign/cuda-grid-fp64@1', 'fp64', 'PRECISION_NATIVE_FP64'],
+    [0.25, 'assign/cuda-grid-fp64@1', 'fp64', 'PRECISION_NATIVE_FP64'],
+    [1 / 64, 'assign/cuda-grid-fp32@1', 'fp32', 'PRECISION_SLOW_FP64'],
+    [null, 'assign/cuda-grid-fp32@1', 'fp32', 'PRECISION_SLOW_FP64'],
   ] as const)('fp64 at %s of fp32 speed takes %s', (fp64Ratio, variant, compute, code) => {
     const snapshot = { ...GPU_SNAPSHOT, devices: [CPU, { ...GPU, fp64Ratio }] };
     const plan = planned(makeInput({ snapshot }));
@@ -155,11 +155,11 @@ describe('choice of a GPU variant', () => {
     const devices = [CPU, { ...GPU, quarantine: 'sticky CUDA error' }];
     const plan = planned(makeInput({ snapshot: { ...GPU_SNAPSHOT, devices } }));
     expect(plan.runtime).toBe('cpu');
-    expect(rejectsOf(plan)['assign/grid-cuda@1']).toBe('DEVICE_QUARANTINED');
+    expect(rejectsOf(plan)['assign/cuda-grid-fp64@1']).toBe('DEVICE_QUARANTINED');
   });
 
   test('work that no GPU variant can do is planned for the CPU, and the plan says so', () => {
-    const excluded = ['assign/grid-cuda@1', 'assign/grid-cuda-fp32@1'].map((variant) => ({
+    const excluded = ['assign/cuda-grid-fp64@1', 'assign/cuda-grid-fp32@1'].map((variant) => ({
       variant,
       deviceId: 'GPU-1',
       host: 'host-1',
@@ -245,7 +245,7 @@ describe('chunk size', () => {
     const devices = [CPU, { ...GPU, memFreeBytes: 2 * GIB }];
     const snapshot = { ...GPU_SNAPSHOT, devices };
     const history = foldOutcome(emptyHistory(), {
-      variant: 'assign/grid-cuda@1',
+      variant: 'assign/cuda-grid-fp64@1',
       deviceClass: GPU.deviceClass,
       shape: shapeBucket(makeInput().work),
       ...{ rows: RATE, seconds: 1, predictedSeconds: 1, failed: false },

@@ -278,7 +278,7 @@ describe('size and identity', () => {
     const given = makeInput({ registry: { digest: 'fixed' } });
     const { planId: _, ...decision } = planned(makeInput());
     expect(planIdOf(given, decision)).toMatchInlineSnapshot(
-      `"ce1525e8a2d80be71716dda1d296b4ee65ab6f0dbd3b69b36181e112368ed377"`,
+      `"6b410b149a77b82c91de43252881dd7cba7101fa98340a1478ea5e8b9bc80b05"`,
     );
   });
 });

@@ -34,8 +34,8 @@ describe('REGISTRY', () => {
       'assign/grid-avx2@1 cpu cpu tl_assign__grid__fp64__avx2',
       'assign/grid-scalar@1 cpu cpu tl_assign__grid__fp64__scalar',
       'assign/brute-exact@1 cpu cpu tl_assign__brute__fp64__scalar',
-      'assign/grid-cuda@1 gpu cuda tl_assign__grid__fp64__cuda',
-      'assign/grid-cuda-fp32@1 gpu cuda tl_assign__grid__fp32__cuda',
+      'assign/cuda-grid-fp64@1 gpu cuda tl_assign__grid__fp64__cuda',
+      'assign/cuda-grid-fp32@1 gpu cuda tl_assign__grid__fp32__cuda',
       'aggregate/fused-exact@1 cpu cpu tl_chunk_run',
     ]);
   });
