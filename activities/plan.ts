@@ -10,7 +10,7 @@ import type { LeaseBook } from './leases.ts';
 export interface PlanDependencies {
   readonly registry: Registry;
   readonly leases: LeaseBook;
-  readonly snapshot: () => TelemetrySnapshot;
+  readonly snapshot: () => TelemetrySnapshot | Promise<TelemetrySnapshot>;
 }
 
 /** Creates the activities of one host queue. */
@@ -32,7 +32,7 @@ async function planChunk(
       `host cannot plan for this run: expected registry ${call.registryDigest.slice(0, 12)}, got ${registry.digest.slice(0, 12)}; start this host with the version of tileloom that started the run`,
     );
   }
-  const reading = snapshot();
+  const reading = await snapshot();
   const policy = policyById(call.request.policyId);
   const input = completeRequest(call.request, reading, {
     policy: { id: policy.id, digest: policy.digest },

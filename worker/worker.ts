@@ -122,7 +122,7 @@ interface WorkerParts {
 
 /** Cores this process may use: control group quota and affinity included. */
 function availableCores(): number {
-  return createHostProbe({ host: '' }).read().cores;
+  return createHostProbe({ host: '' }).readHost().cores;
 }
 
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {

@@ -13,8 +13,8 @@ export function addDeviceCommands(program: Command, context: ProgramContext): vo
     name: 'list',
     summary: 'List the devices a worker on this machine would offer.',
     examples: ['tileloom device list'],
-    run: ({ output }) => {
-      const { devices } = takeSnapshot();
+    run: async ({ output }) => {
+      const { devices } = await takeSnapshot();
       const names = {
         schema: 'tileloom.cli.device-list/1',
         itemSchema: 'tileloom.cli.device-list-item/1',
@@ -40,8 +40,8 @@ export function addDeviceCommands(program: Command, context: ProgramContext): vo
     name: 'snapshot',
     summary: 'Take one telemetry snapshot, as the planner would see it.',
     examples: ['tileloom device snapshot -o json'],
-    run: ({ output }) => {
-      const snapshot = takeSnapshot();
+    run: async ({ output }) => {
+      const snapshot = await takeSnapshot();
       output.document('tileloom.cli.device-snapshot/1', { snapshot }, () =>
         renderSnapshot(snapshot),
       );
@@ -51,7 +51,7 @@ export function addDeviceCommands(program: Command, context: ProgramContext): vo
 }
 
 /** One snapshot of this machine. */
-export function takeSnapshot(coresMax?: number): TelemetrySnapshot {
+export async function takeSnapshot(coresMax?: number): Promise<TelemetrySnapshot> {
   return createHostProbe({
     host: hostname(),
     ...(coresMax === undefined ? {} : { coresMax }),

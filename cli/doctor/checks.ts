@@ -134,7 +134,7 @@ async function checkNative(): Promise<Omit<Finding, 'check'>> {
 }
 
 function checkIsa(): Omit<Finding, 'check'> {
-  const { isa } = createHostProbe({ host: hostname() }).read();
+  const { isa } = createHostProbe({ host: hostname() }).readHost();
   const fast = isa.includes('avx2') && isa.includes('fma');
   const found = isa.length === 0 ? 'unknown' : isa.join(' ');
   return fast
@@ -230,7 +230,7 @@ async function checkFsync(io: CommandIo): Promise<Omit<Finding, 'check'>> {
 }
 
 function checkMemory(): Omit<Finding, 'check'> {
-  const { memAvailableBytes, memLimitBytes } = createHostProbe({ host: hostname() }).read();
+  const { memAvailableBytes, memLimitBytes } = createHostProbe({ host: hostname() }).readHost();
   if (memAvailableBytes === null) {
     return warning('unknown', 'set limits.memory by hand');
   }
@@ -241,8 +241,8 @@ function checkMemory(): Omit<Finding, 'check'> {
     : warning(found, 'lower limits.memory in the spec, or end other programs');
 }
 
-function checkGpu(): Omit<Finding, 'check'> {
-  const { backend, reason, devices } = createHostProbe({ host: hostname() }).read();
+async function checkGpu(): Promise<Omit<Finding, 'check'>> {
+  const { backend, reason, devices } = await createHostProbe({ host: hostname() }).read();
   const gpus = devices.filter((device) => device.kind === 'gpu');
   return backend === 'nvml'
     ? ok(`${String(gpus.length)} GPU(s)`)

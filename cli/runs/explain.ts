@@ -63,7 +63,7 @@ export async function explainSpec(
   options: { readonly threads: number | undefined },
 ): Promise<Explanation> {
   const { template, rows, tiles } = await describeWork(io, spec);
-  const snapshot = takeSnapshot(options.threads);
+  const snapshot = await takeSnapshot(options.threads);
   const state: Walk = { history: emptyHistory(), previous: null, firstTile: 0, chunk: 0 };
   const totals = { rows, tiles, chunks: 0, seconds: 0, bytesIn: 0, bytesOut: 0, peakBytes: 0 };
   let first: PlanDecision | null = null;

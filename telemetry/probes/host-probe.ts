@@ -48,7 +48,9 @@ export interface HostProbeOptions {
 export interface HostProbe {
   readonly deviceClass: string;
   /** Takes a snapshot. Utilisation is the average since the one before, so the first has none. */
-  readonly read: () => TelemetrySnapshot;
+  readonly read: () => Promise<TelemetrySnapshot>;
+  /** The same without asking for GPUs. */
+  readonly readHost: () => TelemetrySnapshot;
 }
 
 const IDLE: CpuDeviceState = { slotsBusy: null, slots: 1, quarantine: null };
@@ -72,7 +74,7 @@ export function createHostProbe(options: HostProbeOptions): HostProbe {
   const bootId = options.bootId ?? kernelBootId ?? 'unknown';
   const gpuReason = gpuUnavailableReason(environment);
   let timeBefore: ProcessorTime | null = null;
-  const read = (): TelemetrySnapshot => {
+  const readHost = (): TelemetrySnapshot => {
     const timeNow = readProcessorTime(environment);
     const cpuUtilizationPct = utilizationPct(timeBefore, timeNow);
     timeBefore = timeNow;
@@ -110,7 +112,8 @@ export function createHostProbe(options: HostProbeOptions): HostProbe {
       ],
     };
   };
-  return { deviceClass: processor.deviceClass, read };
+  const read = async (): Promise<TelemetrySnapshot> => readHost();
+  return { deviceClass: processor.deviceClass, read, readHost };
 }
 
 function readMemory(

@@ -30,7 +30,7 @@ function machine(
 }
 
 function snapshot(changes: Readonly<Record<string, string | null>> = {}) {
-  return createHostProbe({ host: 'host-1', environment: machine(changes) }).read();
+  return createHostProbe({ host: 'host-1', environment: machine(changes) }).readHost();
 }
 
 describe('host', () => {
@@ -58,8 +58,8 @@ describe('host', () => {
   test('fits 900 bytes without a GPU', () => {
     expect(Buffer.byteLength(canonicalJson(snapshot()))).toBeLessThanOrEqual(900);
     const real = createHostProbe({ host: 'h'.repeat(63) });
-    real.read();
-    expect(Buffer.byteLength(canonicalJson(real.read()))).toBeLessThanOrEqual(900);
+    real.readHost();
+    expect(Buffer.byteLength(canonicalJson(real.readHost()))).toBeLessThanOrEqual(900);
   });
 
   test('what cannot be read is null, and the rest still stands', () => {
@@ -84,16 +84,16 @@ describe('host', () => {
   test('utilisation is the share since the reading before, unknown at first', () => {
     const environment = machine();
     const probe = createHostProbe({ host: 'h', environment });
-    expect(probe.read().devices[0]?.utilizationPct).toBeNull();
-    expect(probe.read().devices[0]?.utilizationPct).toBeNull();
+    expect(probe.readHost().devices[0]?.utilizationPct).toBeNull();
+    expect(probe.readHost().devices[0]?.utilizationPct).toBeNull();
     environment.files['/proc/stat'] = 'cpu  160 0 50 830 60 0 0 0 0 0\n';
-    expect(probe.read().devices[0]?.utilizationPct).toBe(60);
+    expect(probe.readHost().devices[0]?.utilizationPct).toBe(60);
   });
 
   test('slots and quarantine come from the worker', () => {
     const cpuState = () => ({ slotsBusy: 1, slots: 2, quarantine: 'kernel fault' });
     const probe = createHostProbe({ host: 'h', cpuState, environment: machine() });
-    expect(probe.read().devices[0]).toMatchObject(cpuState());
+    expect(probe.readHost().devices[0]).toMatchObject(cpuState());
   });
 });
 
