@@ -10,7 +10,7 @@ import {
   refusalCode,
   requestOf,
 } from '../e2e/harness/operators.ts';
-import { histories, pauseFacts } from '../e2e/harness/run-history.ts';
+import { pauseFacts, runHistories, shardHistories } from '../e2e/harness/run-history.ts';
 import { startFleet, type Fleet } from '../e2e/harness/simulated-fleet.ts';
 import { runInput } from '../e2e/harness/simulated-values.ts';
 import { SimulatedWork } from '../e2e/harness/simulated-work.ts';
@@ -59,7 +59,7 @@ describe('a pause', () => {
       await operate(handle, resume());
     }
     await handle.terminate('seen enough');
-    const facts = (await histories(fleet.client, `tileloom/${runId}/shard-`)).map(pauseFacts);
+    const facts = (await shardHistories(fleet.client, runId)).map(pauseFacts);
     expect(facts.length).toBeGreaterThan(3);
     expect(facts.flatMap(({ scheduledWhilePaused }) => scheduledWhilePaused)).toEqual([]);
     expect(facts.reduce((sum, { pauses }) => sum + pauses, 0)).toBeGreaterThanOrEqual(100);
@@ -89,7 +89,10 @@ describe('a pause', () => {
     });
     await sleep(300);
     const length = async (): Promise<readonly number[]> =>
-      (await histories(fleet.client, `tileloom/${runId}`)).map((events) => events.length);
+      [
+        ...(await runHistories(fleet.client, runId)),
+        ...(await shardHistories(fleet.client, runId)),
+      ].map((events) => events.length);
     const before = await length();
     const chunks = work.executed().length;
     await sleep(600);
@@ -194,7 +197,7 @@ describe('requests', () => {
     const broken = handle.executeUpdate('operate', { args: [{ verb: 'pause' }] as never });
     expect(await refusalCode(broken)).toBe('OPERATOR_REQUEST_INVALID');
     await handle.result();
-    const [events] = await histories(fleet.client, `tileloom/${runId}`);
+    const [events] = await runHistories(fleet.client, runId);
     const updates = events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes);
     expect(updates).toEqual([]);
   });

@@ -14,18 +14,47 @@ function firstPayload<Value>(payloads: Payloads): Value {
   return defaultPayloadConverter.fromPayload<Value>(payload as never);
 }
 
-/** Histories of all executions whose workflow id begins so, in no order. */
-export async function histories(
+async function historyOf(
   client: Client,
-  idPrefix: string,
-): Promise<readonly (readonly HistoryEvent[])[]> {
-  const all: (readonly HistoryEvent[])[] = [];
-  const query = `WorkflowId STARTS_WITH '${idPrefix}'`;
-  for await (const { workflowId, runId } of client.workflow.list({ query })) {
-    const { events } = await client.workflow.getHandle(workflowId, runId).fetchHistory();
-    all.push(events ?? []);
+  workflowId: string,
+  execution?: string,
+): Promise<readonly HistoryEvent[]> {
+  const { events } = await client.workflow.getHandle(workflowId, execution).fetchHistory();
+  return events ?? [];
+}
+
+/**
+ * Histories of all executions of a workflow id, the newest first. The chain is followed through the
+ * histories themselves: the server's list of executions may lag.
+ */
+async function chain(client: Client, workflowId: string): Promise<(readonly HistoryEvent[])[]> {
+  const all = [await historyOf(client, workflowId)];
+  for (;;) {
+    const begun = all.at(-1)?.[0]?.workflowExecutionStartedEventAttributes;
+    const before = begun?.continuedExecutionRunId ?? '';
+    if (before === '') return all;
+    all.push(await historyOf(client, workflowId, before));
   }
-  return all;
+}
+
+/** Histories of all executions of a run itself. */
+export function runHistories(
+  client: Client,
+  runId: string,
+): Promise<readonly (readonly HistoryEvent[])[]> {
+  return chain(client, `tileloom/${runId}`);
+}
+
+/** Histories of all executions of all shards that a run has started. */
+export async function shardHistories(
+  client: Client,
+  runId: string,
+): Promise<readonly (readonly HistoryEvent[])[]> {
+  const started = (await runHistories(client, runId)).flat().flatMap((event) => {
+    const { workflowExecution } = event.childWorkflowExecutionStartedEventAttributes ?? {};
+    return workflowExecution?.workflowId ?? [];
+  });
+  return (await Promise.all([...new Set(started)].map((shard) => chain(client, shard)))).flat();
 }
 
 export interface PauseFacts {
