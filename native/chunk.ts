@@ -251,7 +251,8 @@ function columnNames(tile: TileInput | undefined): readonly string[] {
   return tile === undefined ? [] : [tile.x, tile.y, ...tile.measures].map((column) => column.name);
 }
 
-function packBatch(tiles: readonly TileInput[], measures: number) {
+/** Tile descriptors as tl_chunk_run and tl_device_measure take them. */
+export function packBatch(tiles: readonly TileInput[], measures: number) {
   const perTile = 2 + measures;
   const tileView = new DataView(new ArrayBuffer(tiles.length * TILE_BYTES));
   const columnView = new DataView(new ArrayBuffer(tiles.length * perTile * COLUMN_BYTES));

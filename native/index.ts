@@ -7,6 +7,13 @@ export {
 export { encodeGeometry, type AreaGeometry } from './geometry-encoding.ts';
 export { NativeError, type NativeErrorCode } from './errors.ts';
 export { openDeviceLibrary } from './device.ts';
+export {
+  openDeviceMeasure,
+  PINNED_ROUNDS,
+  type DeviceMeasure,
+  type KernelMeasurement,
+  type MeasureRequest,
+} from './device-measure.ts';
 export { openKernels } from './library.ts';
 export { defaultLibraryPath } from './paths.ts';
 export type {

@@ -366,7 +366,7 @@ function unpackSum(view: DataView): ExactSum {
 }
 
 /** SHA-256 of a file, read in pieces. */
-function sha256OfFile(path: string): Buffer {
+export function sha256OfFile(path: string): Buffer {
   const hash = createHash('sha256');
   const piece = Buffer.allocUnsafe(1 << 20);
   const file = openFile(path);

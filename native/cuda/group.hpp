@@ -58,6 +58,8 @@ class Group {
   static uint64_t table_bytes(uint32_t measures);
 
  private:
+  friend class GroupMeasure;  // measure.cpp: repeats `run` and its kernels
+
   uint8_t *take(uint64_t bytes);
   GroupTile &add_tile(uint64_t rows);
   void lay_out();
