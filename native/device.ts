@@ -29,6 +29,7 @@ const OPEN =
   'int tl_device_open(void *options, void *driver_path, void *nvrtc_path, void *image_path, ' +
   'void *cache_path, void *info, void *error)';
 const CLOSE = 'int tl_device_close(void *error)';
+const SOURCES = 'int tl_device_sources(void *digest)';
 const STATISTICS = 'int tl_device_statistics(void *stats, void *error)';
 
 type LookUp = (prototype: string) => NativeFunction;
@@ -42,10 +43,17 @@ type LookUp = (prototype: string) => NativeFunction;
 export function openDeviceLibrary(options: { readonly path?: string } = {}): DeviceLibrary {
   const { kernels, lookUp } = loadKernels(options.path ?? deviceLibraryPath());
   const facade: Omit<DeviceLibrary, keyof KernelLibrary> = {
+    sourcesDigest: sourcesDigest(lookUp),
     listDevices: () => listDevices(lookUp),
     openDevice: (wanted) => openDevice(lookUp, wanted),
   };
   return Object.assign(kernels, facade);
+}
+
+function sourcesDigest(lookUp: LookUp): string {
+  const digest = Buffer.alloc(16);
+  new ErrorSlot().check(lookUp(SOURCES).call(digest), 'sources of the device library');
+  return digest.toString('hex');
 }
 
 function listDevices(lookUp: LookUp): GpuListing {
@@ -83,7 +91,9 @@ function openDevice(lookUp: LookUp, wanted: OpenDeviceOptions): OpenDevice {
     options,
     pathFrom('TILELOOM_CUDA_DRIVER'),
     pathFrom('TILELOOM_NVRTC'),
-    imagePath === undefined ? null : cText(imagePath, 'path of the image'),
+    imagePath === undefined
+      ? pathFrom('TILELOOM_CUDA_IMAGE')
+      : cText(imagePath, 'path of the image'),
     typeof cacheDir === 'string' ? cText(cacheDir, 'folder of images') : null,
     info,
     error.bytes,

@@ -238,7 +238,7 @@ export interface OpenDeviceOptions {
   readonly slotBytes?: number;
   /** Folder of images compiled on this host; null: none are kept. */
   readonly cacheDir?: string | null;
-  /** Another fat binary than the one beside the library. */
+  /** Another image file than TILELOOM_CUDA_IMAGE, or the one beside the library. */
   readonly imagePath?: string;
 }
 
@@ -258,9 +258,9 @@ export interface DeviceInfo {
   readonly image: ImageOrigin;
   /** XXH3-128 of the image in use, 32 hex digits. */
   readonly imageDigest: string;
-  /** XXH3-128 of the kernel sources that the library embeds. */
+  /** As {@link DeviceLibrary.sourcesDigest}. */
   readonly sourcesDigest: string;
-  /** Why the image built ahead of time was not used; null when it was. */
+  /** Why the image built ahead of time was not used, in a few words; null when it was. */
   readonly imageNote: string | null;
 }
 
@@ -293,10 +293,15 @@ export interface OpenDevice {
 
 /**
  * The kernels with a device behind them. Variants whose symbol ends in `__cuda` run on the open
- * device, others as in the CPU library. Paths of driver and NVRTC: TILELOOM_CUDA_DRIVER and
- * TILELOOM_NVRTC, for hosts that keep them in unusual places.
+ * device, others as in the CPU library. Paths of driver, NVRTC and image file: TILELOOM_CUDA_DRIVER,
+ * TILELOOM_NVRTC and TILELOOM_CUDA_IMAGE, for hosts that keep them in unusual places.
  */
 export interface DeviceLibrary extends KernelLibrary {
+  /**
+   * XXH3-128 of the kernel sources and compile options that the library embeds, 32 hex digits. The
+   * registry's DEVICE_SOURCES_DIGEST is the same.
+   */
+  readonly sourcesDigest: string;
   /** @throws {NativeError} `DEVICE_MISSING` with what is missing */
   listDevices(): GpuListing;
   /**

@@ -1,3 +1,4 @@
+export { CANDIDATE_VARIANTS, withCandidates } from './candidates.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { parseExternalRegistry, type ExternalRegistry } from './external-registry.ts';
 export { didYouMean, nearestName } from './nearest-name.ts';
@@ -9,6 +10,7 @@ export {
   variantsOf,
   withExternalVariants,
 } from './registry.ts';
+export { DEVICE_SOURCES_DIGEST } from './source-digests.ts';
 export { NO_SOURCES_DIGEST, VARIANT_SOURCES } from './variant-sources.ts';
 export type {
   BoundaryRule,

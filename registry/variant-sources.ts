@@ -14,5 +14,12 @@ export const VARIANT_SOURCES: Readonly<Record<string, readonly string[]>> = Obje
   'assign/grid-avx2@1': [...SHARED, 'native/kernels/assign/'],
   'assign/grid-scalar@1': [...SHARED, 'native/kernels/assign/'],
   'assign/brute-exact@1': [...SHARED, 'native/kernels/assign/'],
+  'assign/cuda-grid-fp64@1': [
+    ...SHARED,
+    'native/kernels/',
+    'native/kernels/assign/',
+    'native/kernels/aggregate/',
+    'native/cuda/',
+  ],
   'aggregate/fused-exact@1': [...SHARED, 'native/kernels/aggregate/'],
 });

@@ -1,225 +1,183 @@
-// Builds the CUDA kernels ahead of time: native/build/tileloom_cuda.fatbin (machine code for each
-// architecture, and PTX for later ones), and a report of what the compiler made of each kernel.
-//
-// nvcc comes from PATH, or from the PyPI wheels pinned below, which pip installs once into a cache.
-//   --offline      fetch nothing: fail with CUDA_TOOLS_MISSING when neither is at hand
-//   --arch 80,90   only these architectures
-//   --out DIR      write elsewhere
-//   --locate       only say which nvcc would be used
+// Builds the CUDA kernels ahead of time: native/build/tileloom_cuda.fatbin (an image file with
+// machine code for each architecture, and PTX for later ones), and a report of what the compiler
+// made of each kernel. `--help` lists the options.
 //
 // I1 a kernel that spills, uses local memory or holds fused multiply-adds beyond what the table in
-//    native/cuda/tuning.hpp declares fails the build.
+//    native/cuda/tuning.hpp declares fails the build, and writes nothing.
 // I2 the library does not need what is built here: without it, it compiles at run time with NVRTC.
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+// I3 equal sources and compilers give equal bytes.
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { CudaBuildError, run } from './cuda/failure.mjs';
+import { payloadOf, writeImageFile } from './cuda/image-file.mjs';
+import { declaredLimits, inspectImage, inspectPtx, judge } from './cuda/inspect.mjs';
+import { embeddedFiles, exactOptions, hash128, sourcesDigest } from './cuda/sources.mjs';
+import { findTools } from './cuda/tools.mjs';
 
-// 13.0 emits PTX that a driver of the 13.0 line accepts; its wheels carry no cuobjdump.
-const WHEELS = [
-  'nvidia-cuda-nvcc==13.0.88',
-  'nvidia-nvvm==13.0.88',
-  'nvidia-cuda-crt==13.0.88',
-  'nvidia-cuda-runtime==13.0.96',
-  'nvidia-cuda-cuobjdump==13.2.51',
-  'nvidia-cuda-nvdisasm==13.2.51',
-];
-const ARCHITECTURES = ['75', '80', '86', '89', '90', '100', '120'];
+const ARCHITECTURES = '75,80,86,89,90,100,120';
 const PTX_ARCHITECTURE = '75';
-// The flags on which exactness depends; NVRTC gets the same (native/cuda/image.cpp).
-const EXACT = ['--fmad=false', '--ftz=false', '--prec-div=true', '--prec-sqrt=true'];
-const FLAGS = ['-std=c++17', '-O3', ...EXACT];
+const HELP = `Usage: npm run build:cuda -- [options]
 
-const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'native');
-const source = join(folder, 'cuda', 'kernels.cu');
-const sha256 = (content) => createHash('sha256').update(content).digest('hex');
+Builds native/build/tileloom_cuda.fatbin with nvcc of PATH, or of pinned PyPI wheels, which pip
+fetches once into $XDG_CACHE_HOME/tileloom. The package works without it where NVRTC is installed.
 
-function fail(lines) {
-  process.stderr.write(`${lines.join('\n')}\n`);
-  process.exit(1);
-}
+  --arch LIST      architectures, by default ${ARCHITECTURES}
+  --out DIR        folder to write to, by default build/ of the sources
+  --sources DIR    a folder like native/, by default native/
+  --offline        fetch nothing: CUDA_TOOLS_MISSING when no compiler is at hand
+  --locate         build nothing; print as JSON which nvcc and NVRTC would be used
+  --inspect FILE   build nothing; judge the kernels of one architecture in an image file or cubin
+  --help           this text
+`;
 
-function run(tool, args, what) {
-  const result = spawnSync(tool, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
-  if (result.error !== undefined || result.status !== 0) {
-    const reason = result.error?.message ?? `${result.stdout}${result.stderr}`.trim();
-    fail([`CUDA_BUILD_FAILED: ${what} ended with ${result.status ?? 'no status'}:`, reason]);
-  }
-  return `${result.stdout}${result.stderr}`;
-}
-
-function works(tool) {
-  const result = spawnSync(tool, ['--version'], { encoding: 'utf8' });
-  return result.error === undefined && result.status === 0;
-}
-
-/** Folder with the programs of the wheels, or null when they are not installed. */
-function wheelPrograms(cache) {
-  const found = existsSync(cache)
-    ? readdirSync(cache, { recursive: true }).find((name) => /cu13\/bin\/nvcc$/u.test(name))
-    : undefined;
-  return found === undefined ? null : dirname(join(cache, found));
-}
-
-function fetchWheels(cache) {
-  const python = ['python3', 'python'].find((name) => works(name));
-  if (python === undefined) {
-    fail(['CUDA_TOOLS_MISSING: expected nvcc in PATH, or Python to fetch it, got neither.']);
-  }
-  process.stderr.write(`fetching ${WHEELS.length} CUDA wheels once\n`);
-  mkdirSync(dirname(cache), { recursive: true });
-  const staging = mkdtempSync(`${cache}-`);
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps'];
-  run(python, [...pip, '--target', staging, ...WHEELS], 'pip');
+function parseWords() {
   try {
-    renameSync(staging, cache);
-  } catch {
-    rmSync(staging, { recursive: true, force: true }); // another build was faster
-  }
-}
-
-function findTools(offline) {
-  if (works('nvcc') && works('cuobjdump')) {
-    return { nvcc: 'nvcc', fatbinary: 'fatbinary', cuobjdump: 'cuobjdump', from: 'PATH' };
-  }
-  const home = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  const cache = join(home, 'tileloom', `cuda-${sha256(WHEELS.join('\n')).slice(0, 16)}`);
-  if (wheelPrograms(cache) === null && !offline) {
-    fetchWheels(cache);
-  }
-  const programs = wheelPrograms(cache);
-  if (programs === null) {
-    fail([
-      'CUDA_TOOLS_MISSING: expected nvcc and cuobjdump in PATH or the pinned wheels in the cache,',
-      'got neither; run npm run build:cuda where a package registry can be reached.',
-    ]);
-  }
-  process.env['PATH'] = `${programs}${delimiter}${process.env['PATH'] ?? ''}`;
-  const [nvcc, fatbinary, cuobjdump] = ['nvcc', 'fatbinary', 'cuobjdump'].map((name) =>
-    join(programs, name),
-  );
-  return { nvcc, fatbinary, cuobjdump, from: WHEELS[0] };
-}
-
-/** Limits by kernel, from the table in tuning.hpp. */
-function declaredLimits() {
-  const text = readFileSync(join(folder, 'cuda', 'tuning.hpp'), 'utf8');
-  const rows = text.matchAll(/^\/\/ (tl_\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$/gmu);
-  return new Map(
-    [...rows].map(([, name, registers, spills, local, fused]) => [
-      name,
-      {
-        registers: Number(registers),
-        spillBytes: Number(spills),
-        localBytes: Number(local),
-        fused: Number(fused),
+    const { values } = parseArgs({
+      options: {
+        arch: { type: 'string', default: ARCHITECTURES },
+        out: { type: 'string' },
+        sources: { type: 'string' },
+        offline: { type: 'boolean', default: false },
+        locate: { type: 'boolean', default: false },
+        inspect: { type: 'string' },
+        help: { type: 'boolean', default: false },
       },
-    ]),
-  );
-}
-
-/** What the assembler and the disassembly of one image say, by kernel. */
-function inspect(tools, image, assembler) {
-  const kernels = new Map();
-  const usage = run(tools.cuobjdump, ['--dump-resource-usage', image], 'cuobjdump');
-  for (const [, name, registers, stack, local] of usage.matchAll(
-    /Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)/gu,
-  )) {
-    const localBytes = Number(local) + Number(stack);
-    kernels.set(name, { registers: Number(registers), spillBytes: 0, localBytes, fused: 0 });
-  }
-  const spills =
-    /Compiling entry function '(\w+)'[\s\S]*?(\d+) bytes spill stores, (\d+) bytes spill loads/gu;
-  for (const [, name, stores, loads] of assembler.matchAll(spills)) {
-    const kernel = kernels.get(name);
-    if (kernel !== undefined) kernel.spillBytes = Math.max(Number(stores), Number(loads));
-  }
-  const code = run(tools.cuobjdump, ['--dump-sass', image], 'cuobjdump');
-  for (const part of code.split(/Function : /u).slice(1)) {
-    const kernel = kernels.get(/^\w+/u.exec(part)?.[0] ?? '');
-    // DFMA, FFMA and HFMA2 round once for two operations; IMAD is of integers. HFMA2 over the zero
-    // register is how the compiler loads a constant.
-    const fused = part.match(/\b(?:[DF]FMA|HFMA2(?!\S* \w+, -RZ, RZ,)).*/gu);
-    if (kernel !== undefined) kernel.fused = fused?.length ?? 0;
-  }
-  return kernels;
-}
-
-/** Lines about kernels that exceed their limits. */
-function judge(architecture, kernels, limits) {
-  const problems = [];
-  for (const [name, limit] of limits) {
-    const kernel = kernels.get(name);
-    if (kernel === undefined) {
-      problems.push(`sm_${architecture} ${name}: expected a kernel of this name, got none`);
-      continue;
+    });
+    const architectures = values.arch.split(',');
+    if (!architectures.every((one) => /^\d{2,3}$/u.test(one))) {
+      throw new Error(`--arch is not usable: expected a list such as 80,90, got ${values.arch}`);
     }
-    for (const field of Object.keys(limit)) {
-      if (kernel[field] > limit[field]) {
-        const bounds = `expected at most ${limit[field]}, got ${kernel[field]}`;
-        problems.push(`sm_${architecture} ${name}: ${field}: ${bounds}`);
-      }
-    }
+    return { ...values, architectures: [...new Set(architectures)] };
+  } catch (cause) {
+    throw new CudaBuildError('CUDA_USAGE', cause.message, HELP);
   }
-  return problems;
 }
 
-function compile(tools, architecture, work) {
-  const image = join(work, `sm_${architecture}.cubin`);
-  const target = [`-arch=sm_${architecture}`, '-cubin', '-Xptxas', '-v'];
-  const assembler = run(tools.nvcc, [...FLAGS, ...target, '-o', image, source], 'nvcc');
-  return { image, kernels: inspect(tools, image, assembler) };
+function refuse(problems) {
+  if (problems.length > 0) {
+    const head = 'a kernel exceeds native/cuda/tuning.hpp:';
+    throw new CudaBuildError('CUDA_KERNEL_REFUSED', head, ...problems);
+  }
 }
 
-const { values } = parseArgs({
-  options: {
-    offline: { type: 'boolean', default: false },
-    locate: { type: 'boolean', default: false },
-    arch: { type: 'string', default: ARCHITECTURES.join(',') },
-    out: { type: 'string', default: join(folder, 'build') },
-  },
-});
-const tools = findTools(values.offline);
-if (values.locate) {
-  process.stdout.write(`${tools.from}\n`);
-  process.exit(0);
-}
-const work = mkdtempSync(join(tmpdir(), 'tileloom-cuda-'));
-const report = { nvcc: '', flags: FLAGS, kernels: [] };
-const problems = [];
-const limits = declaredLimits();
-const images = [];
-for (const architecture of values.arch.split(',')) {
-  const { image, kernels } = compile(tools, architecture, work);
-  images.push(`--image3=kind=elf,sm=${architecture},file=${image}`);
-  problems.push(...judge(architecture, kernels, limits));
+function tell(where, kernels) {
   for (const [kernel, facts] of kernels) {
-    report.kernels.push({ architecture: `sm_${architecture}`, kernel, ...facts });
+    const { registers, spillBytes, localBytes, fused } = facts;
     process.stdout.write(
-      `sm_${architecture} ${kernel}: ${facts.registers} registers, ${facts.spillBytes} B spilled, ` +
-        `${facts.localBytes} B local, ${facts.fused} fused multiply-adds\n`,
+      `${where} ${kernel}: ${registers} registers, ${spillBytes ?? 'unknown'} B spilled, ` +
+        `${localBytes} B local, ${fused} fused multiply-adds\n`,
     );
   }
 }
-if (problems.length > 0) {
-  fail(['CUDA_KERNEL_REFUSED: a kernel exceeds native/cuda/tuning.hpp:', ...problems]);
+
+/** Machine code of one architecture, and what it is made of. */
+function compile(tools, native, architecture, work) {
+  const image = join(work, `sm_${architecture}.cubin`);
+  const target = [`--gpu-architecture=sm_${architecture}`, '-cubin', '-Xptxas', '-v'];
+  const program = join(native, embeddedFiles(native)[0].path);
+  const words = [...exactOptions(native), ...target, '-o', image, program];
+  const assembler = run(tools.nvcc, words, `nvcc for sm_${architecture}`);
+  const kernels = inspectImage(tools.cuobjdump, image, assembler);
+  tell(`sm_${architecture}`, kernels);
+  return { image, kernels };
 }
-const ptx = join(work, 'kernels.ptx');
-run(tools.nvcc, [...FLAGS, `-arch=compute_${PTX_ARCHITECTURE}`, '-ptx', '-o', ptx, source], 'nvcc');
-images.push(`--image3=kind=ptx,sm=${PTX_ARCHITECTURE},file=${ptx}`);
-const binary = join(work, 'tileloom_cuda.fatbin');
-run(tools.fatbinary, ['-64', `--create=${binary}`, ...images], 'fatbinary');
-report.nvcc = /release [\d.]+, V([\d.]+)/u.exec(run(tools.nvcc, ['--version'], 'nvcc'))?.[1] ?? '';
-const content = readFileSync(binary);
-report.image = sha256(content);
-mkdirSync(values.out, { recursive: true });
-const target = join(values.out, 'tileloom_cuda.fatbin');
-writeFileSync(`${target}.tmp`, content);
-renameSync(`${target}.tmp`, target);
-writeFileSync(join(values.out, 'tileloom_cuda.json'), `${JSON.stringify(report, null, 2)}\n`);
-rmSync(work, { recursive: true, force: true });
-process.stdout.write(`${target}: ${content.length} bytes, SHA-256 ${report.image}\n`);
+
+function compilePtx(tools, native, work) {
+  const ptx = join(work, 'kernels.ptx');
+  const target = [`--gpu-architecture=compute_${PTX_ARCHITECTURE}`, '-ptx'];
+  const program = join(native, embeddedFiles(native)[0].path);
+  run(tools.nvcc, [...exactOptions(native), ...target, '-o', ptx, program], 'nvcc for PTX');
+  return ptx;
+}
+
+function versionOf(nvcc) {
+  const text = run(nvcc, ['--version'], 'nvcc');
+  return /release [\d.]+, V([\d.]+)/u.exec(text)?.[1] ?? 'unknown';
+}
+
+function build(words, tools, native, work) {
+  const limits = declaredLimits(native);
+  const images = words.architectures.map((architecture) => ({
+    architecture,
+    ...compile(tools, native, architecture, work),
+  }));
+  const ptx = compilePtx(tools, native, work);
+  refuse([
+    ...images.flatMap(({ architecture, kernels }) => judge(`sm_${architecture}`, kernels, limits)),
+    ...judge('PTX', inspectPtx(readFileSync(ptx, 'utf8')), limits, ['fused']),
+  ]);
+  const parts = images.map(
+    ({ architecture, image }) => `--image3=kind=elf,sm=${architecture},file=${image}`,
+  );
+  const binary = join(work, 'tileloom_cuda.fatbin');
+  parts.push(`--image3=kind=ptx,sm=${PTX_ARCHITECTURE},file=${ptx}`);
+  run(tools.fatbinary, ['-64', `--create=${binary}`, ...parts], 'fatbinary');
+  const payload = readFileSync(binary);
+  const sources = sourcesDigest(native);
+  const out = words.out ?? join(native, 'build');
+  mkdirSync(out, { recursive: true });
+  const report = {
+    nvcc: versionOf(tools.nvcc),
+    options: exactOptions(native),
+    sources: sources.toString('hex'),
+    image: hash128(payload).toString('hex'),
+    kernels: images.flatMap(({ architecture, kernels }) =>
+      [...kernels].map(([kernel, facts]) => ({
+        architecture: `sm_${architecture}`,
+        kernel,
+        ...facts,
+      })),
+    ),
+  };
+  const target = join(out, 'tileloom_cuda.fatbin');
+  const reportFile = join(out, 'tileloom_cuda.json');
+  writeImageFile(target, sources, payload);
+  writeFileSync(`${reportFile}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
+  renameSync(`${reportFile}.tmp`, reportFile);
+  process.stdout.write(`${target}: ${payload.length} bytes, image ${report.image}\n`);
+}
+
+/** The report of ptxas is gone by then; what it spilled shows as local memory. */
+function inspect(file, tools, native, work) {
+  const bare = join(work, 'image');
+  writeFileSync(bare, payloadOf(readFileSync(file)));
+  const kernels = inspectImage(tools.cuobjdump, bare, null);
+  tell(file, kernels);
+  refuse(judge(file, kernels, declaredLimits(native), ['registers', 'localBytes', 'fused']));
+}
+
+function main() {
+  const words = parseWords();
+  if (words.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const root = dirname(dirname(fileURLToPath(import.meta.url)));
+  const native = resolve(words.sources ?? join(root, 'native'));
+  const tools = findTools(words.architectures, words.offline);
+  if (words.locate) {
+    process.stdout.write(`${JSON.stringify(tools, null, 2)}\n`);
+    return;
+  }
+  const work = mkdtempSync(join(tmpdir(), 'tileloom-cuda-'));
+  try {
+    if (words.inspect === undefined) {
+      build(words, tools, native, work);
+    } else {
+      inspect(words.inspect, tools, native, work);
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+try {
+  main();
+} catch (error) {
+  if (!(error instanceof CudaBuildError)) throw error;
+  process.stderr.write(`${error.code}: ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,9 +1,10 @@
-// Builds native/build/libtileloom_cpu.so with make; does nothing when it is up to date.
+// Builds libtileloom_cpu.so and libtileloom_cuda.so in native/build with make; does nothing when they
+// are up to date. The second needs nothing of CUDA either: it opens the driver at run time.
 // Plain JavaScript on purpose: it runs during installation, before anything is compiled.
 // Arguments are passed on as make targets (`test-kernels`, `clean`).
 //
-// I1 a library that was built from exactly these sources and loads here is kept, and needs no compiler.
-//    A stamp of digests beside it tells so: in a package every file has the same time of change.
+// I1 libraries that were built from exactly these sources and load here are kept, and need no compiler.
+//    A stamp of digests beside them tells so: in a package every file has the same time of change.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -13,8 +14,8 @@ import { fileURLToPath } from 'node:url';
 
 const GCC_MAJOR_MIN = 12;
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'native');
-const library = join(folder, 'build', 'libtileloom_cpu.so');
-const stampFile = join(folder, 'build', 'libtileloom_cpu.json');
+const libraries = ['libtileloom_cpu.so', 'libtileloom_cuda.so'];
+const stampFile = join(folder, 'build', 'libtileloom.json');
 const compiler = process.env['CXX'] ?? 'g++';
 
 function fail(lines) {
@@ -55,38 +56,42 @@ function requireTools() {
 
 const sha256 = (content) => createHash('sha256').update(content).digest('hex');
 
-/** Digests of the sources and of the library; null where a file cannot be read. */
+/** Digests of the sources and of each library; null where a file cannot be read. */
 function stampNow() {
   try {
-    const names = ['core', 'include', 'kernels']
+    const names = ['core', 'cuda', 'include', 'kernels']
       .flatMap((room) =>
         readdirSync(join(folder, room), { recursive: true }).map((name) => join(room, name)),
       )
-      .filter((name) => /\.(?:cpp|hpp|h|inc|map)$/u.test(name))
+      .filter((name) => /\.(?:cpp|cu|hpp|h|inc|map)$/u.test(name))
       .concat('Makefile')
       .toSorted();
     const lines = names.map((name) => `${name}\n${sha256(readFileSync(join(folder, name)))}\n`);
-    return { sources: sha256(lines.join('')), library: sha256(readFileSync(library)) };
+    const built = libraries.map((name) => sha256(readFileSync(join(folder, 'build', name))));
+    return { sources: sha256(lines.join('')), libraries: built };
   } catch {
     return null;
   }
 }
 
-/** Whether the library is the one of these sources and this machine can load it. */
+/** Whether the libraries are those of these sources and this machine can load them. */
 function isUsable() {
   const now = stampNow();
   if (now === null) return false;
   try {
-    const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
-    if (stamp.sources !== now.sources || stamp.library !== now.library) return false;
+    if (readFileSync(stampFile, 'utf8') !== textOf(now)) return false;
   } catch {
     return false;
   }
-  const code = `require('koffi').load(${JSON.stringify(library)}).func('int tl_abi_version(void)')()`;
+  const paths = libraries.map((name) => join(folder, 'build', name));
+  const code =
+    `for (const path of ${JSON.stringify(paths)}) ` +
+    `require('koffi').load(path).func('int tl_abi_version(void)')()`;
   const options = { cwd: dirname(folder), stdio: 'ignore' };
   return spawnSync(process.execPath, ['-e', code], options).status === 0;
 }
 
+const textOf = (stamp) => `${JSON.stringify(stamp)}\n`;
 const targets = process.argv.slice(2);
 const goals = targets.length === 0 ? ['all'] : targets;
 if (targets.length === 0 && isUsable()) process.exit(0);
@@ -105,5 +110,5 @@ if (spawnSync('make', [...base, '-q', ...goals]).status !== 0) {
   process.stderr.write(`built native kernels in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
 }
 if (targets.length === 0) {
-  writeFileSync(stampFile, `${JSON.stringify(stampNow())}\n`);
+  writeFileSync(stampFile, textOf(stampNow()));
 }

@@ -1,7 +1,10 @@
-// Writes registry/source-digests.ts from the native sources that registry/variant-sources.ts names.
+// Writes registry/source-digests.ts from the native sources that registry/variant-sources.ts names,
+// and the digest of what the device library embeds.
 // Run after any change below native/: node scripts/update-source-digests.mjs
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { sourcesDigest } from './cuda/sources.mjs';
 
 const ROOT = new URL('../', import.meta.url);
 const SOURCE_FILE = /\.(?:c|h|cpp|hpp|cu|cuh|inc)$/u;
@@ -31,6 +34,7 @@ function filesOf(source) {
     .map((name) => `${source}${name}`);
 }
 
+const device = sourcesDigest(fileURLToPath(new URL('native', ROOT))).toString('hex');
 const lines = readSources().map(({ id, sources }) => {
   const files = sources.flatMap((source) => filesOf(source));
   const parts = files.map((path) => `${path}\n${sha256(readFileSync(new URL(path, ROOT)))}\n`);
@@ -45,6 +49,12 @@ writeFileSync(
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
 ${lines.join('\n')}
 });
+
+/**
+ * XXH3-128 of the kernel sources and compile options that the device library embeds: what its
+ * \`tl_device_sources\` tells, and what every kernel image must have been made of.
+ */
+export const DEVICE_SOURCES_DIGEST = '${device}';
 `,
 );
 process.stdout.write(`registry/source-digests.ts: ${lines.length} variants\n`);

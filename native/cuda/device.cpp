@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../core/hash128.hpp"
 #include "../kernels/assign/grid_layout.hpp"
 #include "listing.hpp"
 #include "sources.hpp"
@@ -13,14 +12,6 @@ namespace tileloom {
 namespace {
 
 constexpr uint32_t kCapabilityMin = 75;
-
-void sources_digest(uint8_t out[16]) {
-  std::string all;
-  for (int index = 0; index < kEmbeddedFiles; ++index) {
-    all += std::string(embedded_files()[index].name) + "\n" + embedded_files()[index].text;
-  }
-  std::memcpy(out, hash128(all.data(), all.size()).bytes, 16);
-}
 
 }  // namespace
 
@@ -46,7 +37,7 @@ Device::Device(const tl_device_options &options, const DevicePaths &paths) : dri
   }
   info_.image = image_->origin();
   std::memcpy(info_.image_digest, image_->digest(), sizeof info_.image_digest);
-  sources_digest(info_.sources_digest);
+  std::memcpy(info_.sources_digest, sources_digest().bytes, sizeof info_.sources_digest);
   std::strncpy(info_.image_note, image_->note().c_str(), sizeof info_.image_note - 1);
 }
 

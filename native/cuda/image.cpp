@@ -6,10 +6,11 @@
 
 #include "../core/failure.hpp"
 #include "../core/hash128.hpp"
-#include "../core/mapped_file.hpp"
 #include "../include/tileloom_device.h"
 #include "image_cache.hpp"
+#include "image_file.hpp"
 #include "nvrtc.hpp"
+#include "shown_text.hpp"
 #include "sources.hpp"
 
 namespace tileloom {
@@ -17,8 +18,12 @@ namespace {
 
 constexpr char kAssignKernel[] = "tl_assign_grid_fp64";
 constexpr char kAggregateKernel[] = "tl_aggregate_exact";
+// What of a path and of a compiler's log a message shows, so that it holds both reasons whole:
+// tl_error has room for 512 bytes.
+constexpr size_t kPathShown = 120;
+constexpr size_t kNvrtcShown = 170;
 
-// The fat binary lies beside this library.
+// The image file lies beside this library.
 std::string usual_image_path() {
   Dl_info info{};
   if (dladdr(reinterpret_cast<const void *>(&tl_abi_version), &info) == 0) {
@@ -29,24 +34,20 @@ std::string usual_image_path() {
   return (slash == std::string::npos ? "" : library.substr(0, slash + 1)) + "tileloom_cuda.fatbin";
 }
 
-// The same as scripts/build-cuda.mjs gives nvcc: exactness depends on them.
 std::vector<std::string> compile_options(uint32_t capability) {
-  return {"--gpu-architecture=sm_" + std::to_string(capability),
-          "--std=c++17",
-          "--fmad=false",
-          "--ftz=false",
-          "--prec-div=true",
-          "--prec-sqrt=true"};
+  std::vector<std::string> options = exact_options();
+  options.push_back("--gpu-architecture=sm_" + std::to_string(capability));
+  return options;
 }
 
+// Of all that decides the machine code: the sources digest stands for files and common options.
 std::string cache_key(const Nvrtc &nvrtc, const std::vector<std::string> &options) {
+  const Digest128 sources = sources_digest();
   std::string inputs =
       "abi " + std::to_string(TL_ABI_VERSION) + " nvrtc " + std::to_string(nvrtc.version()) + "\n";
+  inputs.append(reinterpret_cast<const char *>(sources.bytes), sizeof sources.bytes);
   for (const std::string &option : options) {
-    inputs += option + "\n";
-  }
-  for (int index = 0; index < kEmbeddedFiles; ++index) {
-    inputs += std::string(embedded_files()[index].name) + "\n" + embedded_files()[index].text;
+    inputs += "\n" + option;
   }
   const Digest128 digest = hash128(inputs.data(), inputs.size());
   std::string key;
@@ -57,59 +58,96 @@ std::string cache_key(const Nvrtc &nvrtc, const std::vector<std::string> &option
   return key;
 }
 
-// Whether another image may do where this one did not: anything but a lost or full device.
-bool is_about_the_image(const Failure &failure) {
-  return failure.status == TL_IMAGE_UNUSABLE || failure.status == TL_IO_ERROR;
-}
+// Unloads the module unless it is taken.
+class LoadedModule {
+ public:
+  LoadedModule(const Driver &driver, CuModule module) : driver_(driver), module_(module) {}
+  ~LoadedModule() {
+    if (module_ != nullptr) {
+      driver_.module_unload(module_);
+    }
+  }
+  LoadedModule(const LoadedModule &) = delete;
+  LoadedModule &operator=(const LoadedModule &) = delete;
+  CuModule take() {
+    CuModule module = module_;
+    module_ = nullptr;
+    return module;
+  }
+
+ private:
+  const Driver &driver_;
+  CuModule module_;
+};
 
 }  // namespace
 
 Image::Image(const Driver &driver, const ImageRequest &request) : driver_(driver) {
-  if (!load_ahead_of_time(request)) {
-    load_compiled(request);
-  }
-}
-
-bool Image::load_ahead_of_time(const ImageRequest &request) {
   const std::string path = request.image_path == nullptr ? usual_image_path() : request.image_path;
   try {
-    MappedFile file;
-    file.copy(path.c_str());
-    load(std::vector<uint8_t>(file.data(), file.data() + file.size()), TL_IMAGE_AHEAD_OF_TIME);
-    return true;
+    load(read_image_file(path), TL_IMAGE_AHEAD_OF_TIME);
   } catch (const Failure &failure) {
-    if (!is_about_the_image(failure)) {
-      throw;
+    if (failure.status != TL_IMAGE_UNUSABLE) {
+      throw;  // the device is lost or full: another image would not help
     }
-    note_ = "image " + path + " " + failure.text;
-    return false;
+    note_ = failure.text;
+    compile(request, path, failure.device_error);
   }
 }
 
-void Image::load_compiled(const ImageRequest &request) {
+Image::~Image() {
+  if (module_ != nullptr) {
+    driver_.module_unload(module_);
+  }
+}
+
+void Image::compile(const ImageRequest &request, const std::string &path, int device_error) {
   try {
     const Nvrtc nvrtc(request.nvrtc_path);
     const std::vector<std::string> options = compile_options(request.capability);
     const ImageCache cache(request.cache_path, cache_key(nvrtc, options));
-    const std::vector<uint8_t> cached = cache.read();
-    if (!cached.empty()) {
-      try {
-        load(cached, TL_IMAGE_CACHED);
-        return;
-      } catch (const Failure &failure) {
-        if (!is_about_the_image(failure)) {
-          throw;
-        }
-        cache.remove();
-      }
+    if (load_cached(cache)) {
+      return;
     }
     const std::vector<uint8_t> image = nvrtc.compile(options);
-    load(image, TL_IMAGE_COMPILED);
+    load_compiled(image);
     cache.write(image);
   } catch (Failure &failure) {
     if (failure.status == TL_IMAGE_UNUSABLE) {
-      failure.text = "has no kernels for sm_" + std::to_string(request.capability) + ": " + note_ +
-                     "; " + failure.text + "; run npm run build:cuda, or install NVRTC";
+      failure.text = "has no kernels for sm_" + std::to_string(request.capability) + ": image " +
+                     end_of(path, kPathShown) + " " + note_ + "; NVRTC " +
+                     start_of(failure.text, kNvrtcShown) +
+                     "; run npm run build:cuda, or install NVRTC";
+      failure.device_error = failure.device_error != 0 ? failure.device_error : device_error;
+    }
+    throw;
+  }
+}
+
+// An entry that the driver refuses is deleted; then the kernels are compiled, once.
+bool Image::load_cached(const ImageCache &cache) {
+  const std::vector<uint8_t> cached = cache.read();
+  if (cached.empty()) {
+    return false;
+  }
+  try {
+    load(cached, TL_IMAGE_CACHED);
+    return true;
+  } catch (const Failure &failure) {
+    if (failure.status != TL_IMAGE_UNUSABLE) {
+      throw;
+    }
+    cache.remove();
+    return false;
+  }
+}
+
+void Image::load_compiled(const std::vector<uint8_t> &image) {
+  try {
+    load(image, TL_IMAGE_COMPILED);
+  } catch (Failure &failure) {
+    if (failure.status == TL_IMAGE_UNUSABLE) {
+      failure.text = "made an image that " + failure.text;
     }
     throw;
   }
@@ -117,18 +155,29 @@ void Image::load_compiled(const ImageRequest &request) {
 
 void Image::load(const std::vector<uint8_t> &bytes, uint32_t origin) {
   CuModule module = nullptr;
-  driver_.check(driver_.module_load(&module, bytes.data()), "cuModuleLoadData");
-  try {
-    driver_.check(driver_.module_function(&assign_, module, kAssignKernel), "cuModuleGetFunction");
-    driver_.check(driver_.module_function(&aggregate_, module, kAggregateKernel),
-                  "cuModuleGetFunction");
-  } catch (...) {
-    driver_.module_unload(module);
-    throw;
-  }
-  module_ = module;
+  check(driver_.module_load(&module, bytes.data()), "cuModuleLoadData");
+  LoadedModule loaded(driver_, module);
+  check(driver_.module_function(&assign_, module, kAssignKernel), kAssignKernel);
+  check(driver_.module_function(&aggregate_, module, kAggregateKernel), kAggregateKernel);
+  module_ = loaded.take();
   origin_ = origin;
   std::memcpy(digest_, hash128(bytes.data(), bytes.size()).bytes, sizeof digest_);
+}
+
+// As the driver's own check, with few words when the image is to blame: they go into the note.
+void Image::check(CuResult result, const char *what) const {
+  try {
+    driver_.check(result, what);
+  } catch (Failure &failure) {
+    if (failure.status == TL_IMAGE_UNUSABLE) {
+      const char *name = nullptr;
+      const bool named = driver_.error_name(result, &name) == 0 && name != nullptr;
+      failure.text = std::string("is refused in ") + what + ": " +
+                     (named ? std::string(name).substr(0, 40) : "unknown error") + " (" +
+                     std::to_string(result) + ")";
+    }
+    throw;
+  }
 }
 
 }  // namespace tileloom

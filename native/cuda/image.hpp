@@ -1,4 +1,4 @@
-// The kernels' machine code: the fat binary built ahead of time, else what NVRTC makes of the
+// The kernels' machine code: the image file built ahead of time, else what NVRTC makes of the
 // embedded sources, kept in a cache on disk.
 #pragma once
 
@@ -8,6 +8,8 @@
 #include "driver.hpp"
 
 namespace tileloom {
+
+class ImageCache;
 
 struct ImageRequest {
   const char *image_path;
@@ -21,20 +23,23 @@ class Image {
  public:
   // Throws TL_IMAGE_UNUSABLE with the reasons of both ways.
   Image(const Driver &driver, const ImageRequest &request);
-  ~Image() { driver_.module_unload(module_); }
+  ~Image();
   Image(const Image &) = delete;
   Image &operator=(const Image &) = delete;
 
   CuFunction assign() const { return assign_; }
   CuFunction aggregate() const { return aggregate_; }
-  uint32_t origin() const { return origin_; }  // TL_IMAGE_*
-  const uint8_t *digest() const { return digest_; }
+  uint32_t origin() const { return origin_; }        // TL_IMAGE_*
+  const uint8_t *digest() const { return digest_; }  // of the payload
+  // Why the image file was not used, at most 87 bytes; empty when it was.
   const std::string &note() const { return note_; }
 
  private:
-  bool load_ahead_of_time(const ImageRequest &request);
-  void load_compiled(const ImageRequest &request);
+  void compile(const ImageRequest &request, const std::string &path, int device_error);
+  bool load_cached(const ImageCache &cache);
+  void load_compiled(const std::vector<uint8_t> &image);
   void load(const std::vector<uint8_t> &bytes, uint32_t origin);
+  void check(CuResult result, const char *what) const;
 
   const Driver &driver_;
   CuModule module_ = nullptr;

@@ -4,18 +4,33 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
-#include <cstring>
+#include <filesystem>
+#include <thread>
 
 #include "../core/failure.hpp"
-#include "../core/hash128.hpp"
-#include "../core/mapped_file.hpp"
+#include "image_file.hpp"
 
 namespace tileloom {
 namespace {
 
-constexpr char kMagic[8] = {'T', 'L', 'C', 'U', 'B', 'N', '0', '1'};
-constexpr uint64_t kHeadBytes = sizeof kMagic + 16;
+// Judgement: a compilation takes seconds; whoever holds the lock for longer hangs.
+constexpr std::chrono::seconds kLockWaitMax(60);
+constexpr std::chrono::milliseconds kLockPause(20);
+
+// −1 where the file cannot be made. A lock that is refused (some network shares) or not freed in
+// time is done without: entries appear by rename, so the loss is a second compilation.
+int take_lock(const std::string &path) {
+  const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  const auto end = std::chrono::steady_clock::now() + kLockWaitMax;
+  while (descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) != 0 &&
+         (errno == EWOULDBLOCK || errno == EINTR) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kLockPause);
+  }
+  return descriptor;
+}
 
 }  // namespace
 
@@ -23,12 +38,10 @@ ImageCache::ImageCache(const char *folder, const std::string &key) {
   if (folder == nullptr) {
     return;
   }
+  std::error_code ignored;
+  std::filesystem::create_directories(folder, ignored);
   path_ = std::string(folder) + "/" + key + ".cubin";
-  const std::string lock = std::string(folder) + "/" + key + ".lock";
-  lock_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ >= 0) {
-    flock(lock_, LOCK_EX);
-  }
+  lock_ = take_lock(std::string(folder) + "/" + key + ".lock");
 }
 
 ImageCache::~ImageCache() {
@@ -38,38 +51,26 @@ ImageCache::~ImageCache() {
 }
 
 std::vector<uint8_t> ImageCache::read() const {
-  if (path_.empty() || access(path_.c_str(), R_OK) != 0) {
+  if (path_.empty() || access(path_.c_str(), F_OK) != 0) {
     return {};
   }
-  MappedFile file;
   try {
-    file.copy(path_.c_str());
-  } catch (const Failure &) {
+    return read_image_file(path_);
+  } catch (const Failure &failure) {
+    if (failure.status != TL_IMAGE_UNUSABLE) {
+      throw;
+    }
     remove();
     return {};
   }
-  if (file.size() <= kHeadBytes || std::memcmp(file.data(), kMagic, sizeof kMagic) != 0) {
-    remove();
-    return {};
-  }
-  const uint8_t *image = file.data() + kHeadBytes;
-  const uint64_t bytes = file.size() - kHeadBytes;
-  if (std::memcmp(hash128(image, bytes).bytes, file.data() + sizeof kMagic, 16) != 0) {
-    remove();
-    return {};
-  }
-  return std::vector<uint8_t>(image, image + bytes);
 }
 
-void ImageCache::write(const std::vector<uint8_t> &image) const {
+void ImageCache::write(const std::vector<uint8_t> &payload) const {
   if (path_.empty()) {
     return;
   }
-  const Digest128 digest = hash128(image.data(), image.size());
-  const FilePiece pieces[] = {
-      {kMagic, sizeof kMagic}, {digest.bytes, sizeof digest.bytes}, {image.data(), image.size()}};
   try {
-    write_file_atomically(path_.c_str(), pieces, 3, false);
+    write_image_file(path_, payload);
   } catch (const Failure &) {
     return;  // a cache that cannot be written is no cache
   }

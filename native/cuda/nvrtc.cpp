@@ -3,12 +3,13 @@
 #include <dlfcn.h>
 
 #include "../core/failure.hpp"
+#include "shown_text.hpp"
 #include "sources.hpp"
 
 namespace tileloom {
 namespace {
 
-constexpr size_t kLogShown = 200;
+constexpr size_t kReasonShown = 130;  // of the loader, which begins with the path
 
 [[noreturn]] void refuse(const std::string &text) { throw Failure(TL_IMAGE_UNUSABLE, text); }
 
@@ -24,7 +25,7 @@ template <class Function>
 void resolve(void *handle, const char *symbol, Function &function) {
   function = reinterpret_cast<Function>(dlsym(handle, symbol));
   if (function == nullptr) {
-    refuse(std::string("NVRTC lacks ") + symbol);
+    refuse(std::string("lacks ") + symbol);
   }
 }
 
@@ -33,7 +34,9 @@ void resolve(void *handle, const char *symbol, Function &function) {
 Nvrtc::Nvrtc(const char *path) {
   void *handle = open_library(path);
   if (handle == nullptr) {
-    refuse(std::string("NVRTC is missing: ") + dlerror());
+    const char *reason = dlerror();
+    refuse(std::string("is missing: ") + (path == nullptr ? "no libnvrtc.so.13; " : "") +
+           (reason == nullptr ? "no reason given" : end_of(reason, kReasonShown)));
   }
   resolve(handle, "nvrtcVersion", get_version_);
   resolve(handle, "nvrtcCreateProgram", create_);
@@ -53,8 +56,8 @@ Nvrtc::Nvrtc(const char *path) {
 void Nvrtc::check(int result, const char *call) const {
   if (result != 0) {
     const char *text = error_string_(result);
-    refuse(std::string(call) + " fails: " + (text == nullptr ? "unknown error" : text) + " (" +
-           std::to_string(result) + ")");
+    refuse(std::string("fails in ") + call + ": " + (text == nullptr ? "unknown error" : text) +
+           " (" + std::to_string(result) + ")");
   }
 }
 
@@ -67,7 +70,7 @@ std::string Nvrtc::log_of(Program program) const {
   if (log_(program, &log[0]) != 0) {
     return "no log";
   }
-  return log.substr(0, kLogShown).c_str();
+  return log.c_str();  // up to its NUL
 }
 
 std::vector<uint8_t> Nvrtc::compile(const std::vector<std::string> &options) const {
@@ -92,7 +95,7 @@ std::vector<uint8_t> Nvrtc::compile(const std::vector<std::string> &options) con
   } owner{*this, program};
   const int result = compile_(program, static_cast<int>(arguments.size()), arguments.data());
   if (result != 0) {
-    refuse("NVRTC refuses the kernels: " + log_of(program));
+    refuse("refuses the kernels: " + log_of(program));
   }
   size_t size = 0;
   check(cubin_size_(program, &size), "nvrtcGetCUBINSize");

@@ -45,6 +45,10 @@ typedef struct tl_device_options {
   uint64_t slot_bytes;   /* one arena, and its pinned mirror; 0: 256 MiB, less if scarce */
 } tl_device_options;
 
+/* XXH3-128 of the embedded kernel sources and compile options, 16 bytes. An image made of others is
+ * never used. Needs no driver. */
+TL_API int tl_device_sources(uint8_t *digest);
+
 enum { TL_IMAGE_AHEAD_OF_TIME = 0, TL_IMAGE_COMPILED = 1, TL_IMAGE_CACHED = 2 };
 
 /* 368 bytes. */
@@ -57,11 +61,11 @@ typedef struct tl_device_info {
   uint32_t capability;        /* 90 is compute capability 9.0 */
   uint32_t image;             /* TL_IMAGE_* */
   uint8_t image_digest[16];   /* XXH3-128 of the image in use */
-  uint8_t sources_digest[16]; /* XXH3-128 of the embedded kernel sources */
+  uint8_t sources_digest[16]; /* as tl_device_sources tells it */
   char name[128];
   char uuid[48]; /* as in tl_device_entry */
   char pci_bus_id[32];
-  char image_note[88]; /* why the image ahead of time was not used; empty when it was */
+  char image_note[88]; /* why the image ahead of time was not used, short; empty when it was */
 } tl_device_info;
 
 /* Paths are NUL-terminated; NULL means the usual place: libcuda.so.1; libnvrtc.so.13, then .12;

@@ -96,7 +96,9 @@ describe('the package', () => {
     for (const path of [
       ...['dist/cli/main.js', 'dist/index.js', 'dist/index.d.ts', 'dist/workflow-bundle.js'],
       ...['native/Makefile', 'native/include/tileloom_kernels.h', 'scripts/build-native.mjs'],
-      ...['native/build/libtileloom_cpu.so', 'native/build/libtileloom_cpu.json'],
+      ...['native/build/libtileloom_cpu.so', 'native/build/libtileloom_cuda.so'],
+      ...['native/build/libtileloom.json', 'native/cuda/kernels.cu', 'native/cuda/embedded.inc'],
+      ...['scripts/build-cuda.mjs', 'scripts/cuda/tools.mjs'],
       ...['README.md', 'LICENSE', 'CHANGELOG.md', 'docs/cli.md'],
     ]) {
       expect(paths).toContain(path);
@@ -108,7 +110,9 @@ describe('the package', () => {
   });
 
   test('keeps its prebuilt kernels where there is no compiler, whatever the times of its files', () => {
-    const library = join(installed, 'native', 'build', 'libtileloom_cpu.so');
+    const libraries = ['libtileloom_cpu.so', 'libtileloom_cuda.so'].map((name) =>
+      join(installed, 'native', 'build', name),
+    );
     const date = new Date('1985-10-26T08:15:00Z');
     for (const { path } of packed.files) {
       utimesSync(join(installed, path), date, date);
@@ -118,21 +122,24 @@ describe('the package', () => {
       env: { PATH: join(folder, 'no-such-folder') },
     });
     expect(built).toMatchObject({ status: 0, stderr: '' });
-    expect(statSync(library).mtime).toEqual(date);
+    expect(libraries.map((library) => statSync(library).mtime)).toEqual([date, date]);
   });
 
-  test('names what is missing when its kernels do not fit and there is no compiler', () => {
-    const copy = join(folder, 'damaged');
-    cpSync(installed, copy, { recursive: true });
-    writeFileSync(join(copy, 'native', 'build', 'libtileloom_cpu.so'), 'no library');
-    const built = spawnSync(process.execPath, [join(copy, 'scripts', 'build-native.mjs')], {
-      encoding: 'utf8',
-      env: { PATH: join(folder, 'no-such-folder') },
-    });
-    expect(built.status).toBe(1);
-    expect(built.stderr).toContain('NATIVE_TOOLS_MISSING');
-    expect(built.stderr).toContain('apt-get install');
-  });
+  test.each(['libtileloom_cpu.so', 'libtileloom_cuda.so'])(
+    'names what is missing when %s does not fit and there is no compiler',
+    (library) => {
+      const copy = join(folder, `damaged-${library}`);
+      cpSync(installed, copy, { recursive: true });
+      writeFileSync(join(copy, 'native', 'build', library), 'no library');
+      const built = spawnSync(process.execPath, [join(copy, 'scripts', 'build-native.mjs')], {
+        encoding: 'utf8',
+        env: { PATH: join(folder, 'no-such-folder') },
+      });
+      expect(built.status).toBe(1);
+      expect(built.stderr).toContain('NATIVE_TOOLS_MISSING');
+      expect(built.stderr).toContain('apt-get install');
+    },
+  );
 });
 
 describe('the installed command', () => {
