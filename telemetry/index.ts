@@ -8,7 +8,9 @@ export {
 export {
   agedSnapshot,
   deviceMemoryUsedPct,
+  hasMemoryErrors,
   hostMemoryUsedPct,
+  isMemoryPressed,
   isUnderutilized,
   withoutMetrics,
 } from './pressure.ts';

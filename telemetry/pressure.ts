@@ -1,14 +1,36 @@
 // Owns the reading of snapshots: idle, pressed, stale. A metric that is null is never idle or pressed.
-import type { DeviceSnapshot, TelemetrySnapshot } from './types.ts';
+import type { DeviceSnapshot, GpuMetrics, TelemetrySnapshot } from './types.ts';
+
+const NO_GPU_METRICS: GpuMetrics = Object.freeze({
+  powerWatts: null,
+  clockEvents: null,
+  eccErrors: null,
+  pcieGeneration: null,
+  resident: Object.freeze([]),
+});
 
 /** Whether a device is known to be used below a share of its compute units, in percent. */
 export function isUnderutilized(device: DeviceSnapshot, belowPct: number): boolean {
   return device.utilizationPct !== null && device.utilizationPct < belowPct;
 }
 
-/** Memory in use of a device in percent of its total; null when unknown. */
+/**
+ * Memory in use of a device in percent of its total; null when unknown. Occupied bytes: a GPU's memory
+ * controller may be idle while its memory is full.
+ */
 export function deviceMemoryUsedPct(device: DeviceSnapshot): number | null {
   return usedPct(device.memTotalBytes, device.memFreeBytes);
+}
+
+/** Whether memory of a device is known to be occupied from a share on, in percent. */
+export function isMemoryPressed(device: DeviceSnapshot, fromPct: number): boolean {
+  const used = deviceMemoryUsedPct(device);
+  return used !== null && used >= fromPct;
+}
+
+/** Whether a device is known to have had memory errors that it could not correct. */
+export function hasMemoryErrors(device: DeviceSnapshot): boolean {
+  return (device.gpu?.eccErrors ?? 0) > 0;
 }
 
 /** Memory in use of the host in percent of its limit; null when unknown. */
@@ -34,6 +56,7 @@ export function withoutMetrics(snapshot: TelemetrySnapshot): TelemetrySnapshot {
       temperatureC: null,
       throttled: null,
       slotsBusy: null,
+      ...(device.gpu === undefined ? {} : { gpu: NO_GPU_METRICS }),
     })),
   };
 }

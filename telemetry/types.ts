@@ -29,14 +29,17 @@ export interface DeviceSnapshot {
 /** A metric is null when it could not be read; `unread` then says why. */
 export interface GpuMetrics {
   readonly powerWatts: number | null;
-  /** Why clocks are below their maximum: `hw-thermal`, `sw-power-cap` …; empty: they are not. */
+  /** Why clocks are below their maximum: `idle`, `sw-power-cap`, `hw-thermal` …; empty: they are not. */
   readonly clockEvents: readonly string[] | null;
   /** Uncorrected memory errors since the driver was loaded. */
   readonly eccErrors: number | null;
   readonly pcieGeneration: number | null;
   /** Layers whose index lies in device memory (`WorkloadProfile.layer`). */
   readonly resident: readonly string[];
-  /** Metric → why it is null: `not-supported`, `no-symbol`, `timeout` …; absent: all were read. */
+  /**
+   * Metric (or `all`) → why it is null: `not-supported`, `no-symbol`, `no-permission`, `gpu-lost`,
+   * `timeout` …; absent: all were read.
+   */
   readonly unread?: Readonly<Record<string, string>>;
 }
 

@@ -73,7 +73,7 @@ const DOORS = new Set(['workflows/messages.ts', 'workflows/activity-contract.ts'
 
 /** Packages that only some places may import. */
 const FENCED: readonly { readonly name: RegExp; readonly allowed: RegExp }[] = [
-  { name: /^koffi$/u, allowed: /^native\/binding\.ts$/u },
+  { name: /^koffi$/u, allowed: /^(?:native\/binding|telemetry\/probes\/nvml-library)\.ts$/u },
   { name: /^@temporalio\/workflow$/u, allowed: /^workflows\// },
   { name: /^@temporalio\/(?:worker|core-bridge)$/u, allowed: /^(?:worker|server)\// },
   { name: /^@temporalio\/activity$/u, allowed: /^(?:activities|worker)\// },

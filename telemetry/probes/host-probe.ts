@@ -1,8 +1,17 @@
 // Owns the snapshot of this host: load, memory, cores and instruction sets from /proc and control
-// groups. What cannot be read is null. The GPU part is unavailable, with its reason.
+// groups, GPUs through NVML. What cannot be read is null.
+//
+// I1. Nothing is sampled in the background. NVML is asked when a snapshot is taken, and not again while
+//     its reading is younger than a second; snapshots taken at once share one reading.
+// I2. A snapshot is as old as its oldest part; what the worker itself knows is never old.
+// I3. Without a GPU to tell about, NVML is neither loaded nor started.
 import type { TelemetrySnapshot } from '../index.ts';
 import { readCgroupLimits } from './cgroup.ts';
 import { MACHINE, type ProbeEnvironment } from './environment.ts';
+import { gpuDevices, strayDevices, type GpuDeviceState } from './gpu-devices.ts';
+import { createNvmlReader, type NvmlReader } from './nvml-client.ts';
+import type { NvmlReading } from './nvml-messages.ts';
+import { NVML_LIBRARY, NVML_PATHS } from './nvml-paths.ts';
 import {
   readCores,
   readLoad,
@@ -19,22 +28,6 @@ export interface CpuDeviceState {
   readonly quarantine: string | null;
 }
 
-/** What the host's own worker knows about one of its GPUs; the driver's telemetry adds the rest. */
-export interface GpuDeviceState {
-  readonly uuid: string;
-  readonly pciBusId: string;
-  readonly name: string;
-  /** `gpu-sm90`. */
-  readonly deviceClass: string;
-  readonly memTotalBytes: number | null;
-  readonly fp64Ratio: number | null;
-  readonly slotsBusy: number | null;
-  readonly slots: number;
-  /** Starts with the code of the error that took it out of service. */
-  readonly quarantine: string | null;
-  readonly resident: readonly string[];
-}
-
 export interface HostProbeOptions {
   readonly host: string;
   /** Identity of this boot of the host; default: the kernel's. */
@@ -42,6 +35,11 @@ export interface HostProbeOptions {
   /** Upper bound on cores, where the worker gives its executor fewer. */
   readonly coresMax?: number;
   readonly cpuState?: () => CpuDeviceState;
+  /** The GPUs that the worker drives, or would if they were in service. */
+  readonly gpus?: () => readonly GpuDeviceState[];
+  /** Why CUDA finds no GPU, starting with an error's code; null: there is none to be found. */
+  readonly gpuProblem?: string | null;
+  readonly nvml?: NvmlReader;
   readonly environment?: ProbeEnvironment;
 }
 
@@ -51,20 +49,14 @@ export interface HostProbe {
   readonly read: () => Promise<TelemetrySnapshot>;
   /** The same without asking for GPUs. */
   readonly readHost: () => TelemetrySnapshot;
+  readonly close: () => void;
 }
 
 const IDLE: CpuDeviceState = { slotsBusy: null, slots: 1, quarantine: null };
 
-const NVML_PATHS: readonly string[] = Object.freeze(
-  [
-    '/usr/lib/x86_64-linux-gnu',
-    '/usr/lib/aarch64-linux-gnu',
-    '/usr/lib64',
-    '/usr/lib',
-    '/usr/lib/wsl/lib',
-    '/usr/local/nvidia/lib64',
-  ].map((folder) => `${folder}/libnvidia-ml.so.1`),
-);
+/** A reading of NVML may serve snapshots for as long as this. */
+const READING_AGE_MS_MAX = 1_000;
+const REASON_LENGTH_MAX = 240;
 
 /** Creates the probe of this host; what cannot change is read once. */
 export function createHostProbe(options: HostProbeOptions): HostProbe {
@@ -112,8 +104,70 @@ export function createHostProbe(options: HostProbeOptions): HostProbe {
       ],
     };
   };
-  const read = async (): Promise<TelemetrySnapshot> => readHost();
-  return { deviceClass: processor.deviceClass, read, readHost };
+  const nvml = createReadings(environment, options.nvml ?? createNvmlReader());
+  const read = async (): Promise<TelemetrySnapshot> => {
+    const asked = options.gpus?.() ?? [];
+    const problem = options.gpuProblem ?? null;
+    if (asked.length === 0 && problem === null) return readHost();
+    const { reading, takenAt } = await nvml.read(asked.length === 0 ? null : asked);
+    // Reading takes time: what the worker knows may have changed meanwhile.
+    const gpus = options.gpus?.() ?? [];
+    return withGpus(readHost(), { gpus, problem, reading, takenAt });
+  };
+  return { deviceClass: processor.deviceClass, read, readHost, close: nvml.close };
+}
+
+interface DatedReading {
+  readonly reading: NvmlReading;
+  readonly takenAt: number;
+}
+
+interface Readings {
+  readonly read: (devices: readonly GpuDeviceState[] | null) => Promise<DatedReading>;
+  readonly close: () => void;
+}
+
+/** NVML's readings, one at a time and kept for a moment. */
+function createReadings({ nowMs }: ProbeEnvironment, nvml: NvmlReader): Readings {
+  let latest: { readonly key: string; readonly dated: Promise<DatedReading> } | null = null;
+  let latestAt = -Infinity;
+  return {
+    read: (devices) => {
+      const key = devices?.map(({ uuid }) => uuid).join() ?? 'all';
+      const age = nowMs() - latestAt;
+      // A negative age is a clock that was set back.
+      if (latest?.key === key && age >= 0 && age < READING_AGE_MS_MAX) return latest.dated;
+      const takenAt = nowMs();
+      const asked = devices?.map(({ uuid, pciBusId }) => ({ uuid, pciBusId })) ?? null;
+      const dated = nvml.read(asked).then((reading) => ({ reading, takenAt }));
+      latest = { key, dated };
+      latestAt = takenAt;
+      return dated;
+    },
+    close: () => nvml.close(),
+  };
+}
+
+interface GpuPart extends DatedReading {
+  readonly gpus: readonly GpuDeviceState[];
+  readonly problem: string | null;
+}
+
+function withGpus(
+  host: TelemetrySnapshot,
+  { gpus, problem, reading, takenAt }: GpuPart,
+): TelemetrySnapshot {
+  const devices =
+    gpus.length > 0 || problem === null
+      ? gpuDevices(gpus, reading)
+      : strayDevices(reading, problem);
+  const all = { ...host, devices: [...host.devices, ...devices] };
+  if (reading.kind === 'failed') {
+    const reason = gpus.length > 0 || problem === null ? '' : `${problem}; `;
+    return { ...all, reason: `${reason}${reading.reason}`.slice(0, REASON_LENGTH_MAX) };
+  }
+  const ageMs = Math.max(0, host.takenAt - takenAt);
+  return { ...all, takenAt: host.takenAt - ageMs, ageMs, backend: 'nvml', reason: null };
 }
 
 function readMemory(
@@ -142,8 +196,7 @@ function kibibytes(text: string, name: string): number | null {
 }
 
 function gpuUnavailableReason(environment: ProbeEnvironment): string {
-  const library = NVML_PATHS.find((path) => environment.exists(path));
-  return library === undefined
-    ? 'no libnvidia-ml.so.1 on this host'
-    : 'libnvidia-ml.so.1 is there, but this build does not read it';
+  return NVML_PATHS.some((path) => environment.exists(path))
+    ? `${NVML_LIBRARY} is there, but no GPU is in use`
+    : `no ${NVML_LIBRARY} on this host`;
 }
