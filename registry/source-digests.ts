@@ -2,15 +2,15 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': '39a68557147e64e73d69bd7f472b46463bf1188c9a4840eaaa989b2fa4d4160c',
-  'assign/grid-scalar@1': '39a68557147e64e73d69bd7f472b46463bf1188c9a4840eaaa989b2fa4d4160c',
-  'assign/brute-exact@1': '39a68557147e64e73d69bd7f472b46463bf1188c9a4840eaaa989b2fa4d4160c',
-  'assign/cuda-grid-fp64@1': '69cc72d43bd651c10140d394ad567bc3bf24d0176a1e68f07887cade5739af1e',
-  'aggregate/fused-exact@1': '805b646be9b31e98c75a5bd6a31bd2caf482e473e4d72d7672e10e2b9dcef169',
+  'assign/grid-avx2@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
+  'assign/grid-scalar@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
+  'assign/brute-exact@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
+  'assign/cuda-grid-fp64@1': 'ec9d1476d2e8674cab140cf80fb7941da5f552b4bab180a73debf07c9ec5ab07',
+  'aggregate/fused-exact@1': 'a37c31ff3465d9c2489c7a648e2143dfb80ef13ea1897e4c2c5d42a6e60836a4',
 });
 
 /**
  * XXH3-128 of the kernel sources and compile options that the device library embeds: what its
  * `tl_device_sources` tells, and what every kernel image must have been made of.
  */
-export const DEVICE_SOURCES_DIGEST = '9fa9cac038a9fbcfd5d43743404bc470';
+export const DEVICE_SOURCES_DIGEST = '54b663759ed200740c9c1ce3387db323';

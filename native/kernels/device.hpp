@@ -30,6 +30,14 @@ TL_HD double magnitude_of(double value) {
 #endif
 }
 
+TL_HD float magnitude_of(float value) {
+#if defined(__CUDA_ARCH__)
+  return fabsf(value);
+#else
+  return __builtin_fabsf(value);
+#endif
+}
+
 TL_HD uint64_t bits_of(double value) {
 #if defined(__CUDA_ARCH__)
   return static_cast<uint64_t>(__double_as_longlong(value));
@@ -45,6 +53,23 @@ TL_HD uint32_t parity_of(uint32_t bits) {
   return static_cast<uint32_t>(__popc(bits)) & 1u;
 #else
   return static_cast<uint32_t>(__builtin_parity(bits));
+#endif
+}
+
+TL_HD uint32_t count_of(uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint32_t>(__popc(bits));
+#else
+  return static_cast<uint32_t>(__builtin_popcount(bits));
+#endif
+}
+
+// Of at least one bit.
+TL_HD uint32_t lowest_of(uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint32_t>(__ffs(static_cast<int>(bits))) - 1u;
+#else
+  return static_cast<uint32_t>(__builtin_ctz(bits));
 #endif
 }
 
@@ -77,10 +102,14 @@ TL_HD void atomic_max(uint64_t *at, uint64_t value) {
 }
 
 // Memory of the side that runs the code: jobs carry addresses as integers, because the host fills
-// them in for the device.
+// them in for the device. All of it is global memory there; saying so spares generic accesses.
 template <class T>
 TL_HD T *memory_at(uint64_t address) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<T *>(__cvta_global_to_generic(address));
+#else
   return reinterpret_cast<T *>(address);
+#endif
 }
 
 }  // namespace tileloom

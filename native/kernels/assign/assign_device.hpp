@@ -52,56 +52,81 @@ struct AssignJob {
 };
 static_assert(sizeof(AssignJob) == 88, "both sides agree on an assign job");
 
-// Crossing bits of up to eight blocks; `close` collects what the filter cannot decide.
+// Records as in the index file: fp64 edges, decided by the shared test (grid_math.hpp). A filter
+// tells how a record is laid out, what a point is to it, and how it tests one block of four edges.
 template <bool kBorders>
-TL_HD uint32_t crossing_word(const double *block, uint32_t blocks, double x, double y, double band,
-                             uint32_t &close) {
-  uint32_t word = 0;
-  for (uint32_t index = 0; index < blocks; ++index, block += kBlockBytes / 8) {
+struct Fp64Filter {
+  struct Point {
+    double x;
+    double y;
+    double band;
+  };
+  static constexpr uint64_t kAlignment = kRecordAlignment;
+  static constexpr uint64_t kHeadAlignment = 32;
+  static constexpr uint64_t kBytes = kBlockBytes;
+  static constexpr uint32_t kMasks = kBorders ? 2 : 1;  // per candidate; the first is of crossings
+
+  TL_HD Point point(const AssignJob &job, double x, double y) { return {x, y, job.band}; }
+
+  // Crossing bits of a block; `close` collects what the filter cannot decide.
+  TL_HD uint32_t crossings(const uint8_t *bytes, const Point &point, uint32_t &close) {
+    const double *block = reinterpret_cast<const double *>(bytes);
+    uint32_t found = 0;
     for (int lane = 0; lane < kBlockLanes; ++lane) {
       const EdgeTest edge = test_edge<kBorders>(block[lane], block[4 + lane], block[8 + lane],
-                                                block[12 + lane], x, y, band);
-      word |= edge.crosses << (index * kBlockLanes + lane);
+                                                block[12 + lane], point.x, point.y, point.band);
+      found |= edge.crosses << lane;
       close |= edge.close;
     }
+    return found;
+  }
+};
+
+// Crossing bits of up to eight blocks.
+template <class Filter>
+TL_HD uint32_t crossing_word(const uint8_t *block, uint32_t blocks,
+                             const typename Filter::Point &point, uint32_t &close) {
+  uint32_t word = 0;
+  for (uint32_t index = 0; index < blocks; ++index, block += Filter::kBytes) {
+    word |= Filter::crossings(block, point, close) << (index * kBlockLanes);
   }
   return word;
 }
 
 // Odd crossings of one candidate, all words of its record.
-template <bool kBorders>
-TL_HD uint32_t candidate_inside(const uint32_t *candidate, const double *blocks, uint32_t count,
-                                double x, double y, double band, uint32_t &close) {
+template <class Filter>
+TL_HD uint32_t candidate_inside(const uint32_t *candidate, const uint8_t *blocks, uint32_t count,
+                                const typename Filter::Point &point, uint32_t &close) {
   uint32_t odd = 0;
   for (uint32_t first = 0, word = 0; first < count; first += 8, ++word) {
     const uint32_t left = count - first;
-    odd ^= candidate[1 + word] & crossing_word<kBorders>(blocks + first * (kBlockBytes / 8),
-                                                         left < 8 ? left : 8, x, y, band, close);
+    odd ^= candidate[1 + word] & crossing_word<Filter>(blocks + first * Filter::kBytes,
+                                                       left < 8 ? left : 8, point, close);
   }
   return parity_of(odd) ^ (candidate[0] >> 31);
 }
 
 // The record is walked once per candidate when it has more than 32 edges, so that crossing bits
 // never need an array (which would live in local memory).
-template <bool kBorders, bool kSingle>
-TL_HD int32_t record_feature(const uint8_t *bytes, double x, double y, double band) {
+template <class Filter, bool kSingle>
+TL_HD int32_t record_feature(const uint8_t *bytes, const typename Filter::Point &point) {
   const RecordHeader header = *reinterpret_cast<const RecordHeader *>(bytes);
   if (header.candidates == kCrowded) {
     return kAmbiguous;
   }
   const uint32_t words = mask_words(header.blocks);
-  const uint32_t stride = 1 + words * (kBorders ? 2 : 1);
+  const uint32_t stride = 1 + words * Filter::kMasks;
   const uint32_t *candidate = reinterpret_cast<const uint32_t *>(bytes + sizeof(RecordHeader));
-  const double *blocks =
-      reinterpret_cast<const double *>(bytes + record_head_bytes(header.candidates, stride - 1));
+  const uint8_t *blocks =
+      bytes + record_head_bytes<Filter::kHeadAlignment>(header.candidates, stride - 1);
   uint32_t close = 0;
   const uint32_t crossing =
-      words == 1 ? crossing_word<kBorders>(blocks, header.blocks, x, y, band, close) : 0;
+      words == 1 ? crossing_word<Filter>(blocks, header.blocks, point, close) : 0;
   int32_t found = kDeviceOutside;
   for (uint32_t index = 0; index < header.candidates; ++index, candidate += stride) {
-    const uint32_t inside = words == 1 ? parity_of(candidate[1] & crossing) ^ (candidate[0] >> 31)
-                                       : candidate_inside<kBorders>(
-                                             candidate, blocks, header.blocks, x, y, band, close);
+    const uint32_t inside =
+        words == 1 ? parity_of(candidate[1] & crossing) ^ (candidate[0] >> 31)
+                   : candidate_inside<Filter>(candidate, blocks, header.blocks, point, close);
     if (close != 0) {
       return kAmbiguous;
     }
@@ -120,7 +145,7 @@ TL_HD int32_t record_feature(const uint8_t *bytes, double x, double y, double ba
   return close != 0 ? kAmbiguous : found;
 }
 
-template <bool kBorders, bool kSingle>
+template <class Filter, bool kSingle>
 TL_HD int32_t point_feature(const AssignJob &job, double x, double y) {
   const int64_t cell = grid_cell(job, x, y);
   if (cell < 0) {
@@ -131,15 +156,15 @@ TL_HD int32_t point_feature(const AssignJob &job, double x, double y) {
     return value;
   }
   const uint8_t *record = memory_at<const uint8_t>(job.records) +
-                          static_cast<uint64_t>(-(int64_t{value} + 2)) * kRecordAlignment;
-  return record_feature<kBorders, kSingle>(record, x, y, job.band);
+                          static_cast<uint64_t>(-(int64_t{value} + 2)) * Filter::kAlignment;
+  return record_feature<Filter, kSingle>(record, Filter::point(job, x, y));
 }
 
 // Settles one row of a tile and counts it; ambiguous rows join the tile's list.
 template <bool kBorders, bool kSingle>
 TL_HD void assign_row(const AssignJob &job, const TileJob &tile, uint64_t row, TileCounts &counts) {
-  const int32_t id = point_feature<kBorders, kSingle>(job, memory_at<const double>(tile.x)[row],
-                                                      memory_at<const double>(tile.y)[row]);
+  const int32_t id = point_feature<Fp64Filter<kBorders>, kSingle>(
+      job, memory_at<const double>(tile.x)[row], memory_at<const double>(tile.y)[row]);
   memory_at<int32_t>(tile.ids)[row] = id;
   counts.hits += id >= 0;
   counts.outside += id == kDeviceOutside;

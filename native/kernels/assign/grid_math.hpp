@@ -23,17 +23,30 @@ TL_HD uint32_t mask_words(uint32_t blocks) {
 }
 
 // Bytes before the blocks.
+template <uint64_t kAlignment = 32>
 TL_HD uint64_t record_head_bytes(uint32_t candidates, uint32_t words_per_candidate) {
-  return (sizeof(RecordHeader) + uint64_t{candidates} * 4 * (1 + words_per_candidate) + 31) / 32 *
-         32;
+  return (sizeof(RecordHeader) + uint64_t{candidates} * 4 * (1 + words_per_candidate) + kAlignment -
+          1) /
+         kAlignment * kAlignment;
+}
+
+// A coordinate in units of cells. Error: at most 2^-52 of it (two roundings).
+template <class Grid>
+TL_HD double grid_column(const Grid &grid, double x) {
+  return (x - grid.x0) * grid.cells_per_x;
+}
+
+template <class Grid>
+TL_HD double grid_row(const Grid &grid, double y) {
+  return (y - grid.y0) * grid.cells_per_y;
 }
 
 // The one function from a point to its cell: monotone in x and y, range-checked before conversion.
 // Returns -1 outside the grid (and for NaN). Grid: x0, y0, cells_per_x, cells_per_y, columns, rows.
 template <class Grid>
 TL_HD int64_t grid_cell(const Grid &grid, double x, double y) {
-  const double column = (x - grid.x0) * grid.cells_per_x;
-  const double row = (y - grid.y0) * grid.cells_per_y;
+  const double column = grid_column(grid, x);
+  const double row = grid_row(grid, y);
   if (!(column >= 0 && row >= 0 && column < grid.columns && row < grid.rows)) {
     return -1;
   }
