@@ -26,6 +26,8 @@ export interface NvmlClientOptions {
   readonly startMs?: number;
   /** Milliseconds between two starts of a child. */
   readonly restartMs?: number;
+  /** Of the child; TILELOOM_NVML in it names another library. Default: this process's. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 type Failure = Extract<NvmlReading, { kind: 'failed' }>;
@@ -63,6 +65,7 @@ class NvmlClient implements NvmlReader {
   readonly #readMs: number;
   readonly #startMs: number;
   readonly #restartMs: number;
+  readonly #environment: NodeJS.ProcessEnv;
   readonly #pending = new Map<number, (reading: NvmlReading) => void>();
   #child: Child | null = null;
   #killed: Child | null = null;
@@ -71,10 +74,11 @@ class NvmlClient implements NvmlReader {
   #hopeless = false;
   #lastId = 0;
 
-  constructor({ readMs, startMs, restartMs }: NvmlClientOptions) {
+  constructor({ readMs, startMs, restartMs, environment }: NvmlClientOptions) {
     this.#readMs = readMs ?? READ_MS;
     this.#startMs = startMs ?? START_MS;
     this.#restartMs = restartMs ?? RESTART_MS;
+    this.#environment = environment ?? process.env;
   }
 
   async read(devices: readonly NvmlDevice[] | null): Promise<NvmlReading> {
@@ -141,6 +145,7 @@ class NvmlClient implements NvmlReader {
 
   #fork(): Child {
     const process_ = fork(ENTRY, [String(process.pid)], {
+      env: this.#environment,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // A process group of its own: Ctrl-C in a terminal is for the worker.
       detached: true,
