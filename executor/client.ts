@@ -4,10 +4,14 @@
 // I2  A fault is blamed on a variant only when its job was alone in the child, and a SIGKILL only when
 //     it comes again. Otherwise each job gets EXECUTOR_BYSTANDER (RESIDENCY_LOST: try again) and its
 //     variant becomes a suspect; suspects run alone until one of their chunks succeeds.
+//     A GPU that is lost names its culprit, too, if one job alone had calls on it.
 // I3  A job counts as hung when it is computing and its progress stands still for `stallMs`, or when
 //     it is loading or writing for `loadMs`: fixed times, never multiples of a prediction.
 import { fork, type ChildProcess } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DeviceHealth } from './device-health.ts';
 import { ExecutorError } from './errors.ts';
 import { Gate } from './gate.ts';
 import type {
@@ -18,6 +22,7 @@ import type {
   FromExecutor,
   ToExecutor,
 } from './protocol.ts';
+import { cancelled, verdictOf, type Culprit } from './verdict.ts';
 
 export interface ExecutorClientOptions extends ExecutorOptions {
   /** Milliseconds without progress after which a computing job counts as hung. */
@@ -29,6 +34,19 @@ export interface ExecutorClientOptions extends ExecutorOptions {
   /** Milliseconds the child has to load its libraries and take the device lock. */
   readonly startMs: number;
   readonly onLog: (line: string) => void;
+  /** Hears that the state of the device has changed: in service or not, layers resident. */
+  readonly onState?: () => void;
+  /** What is known of the GPU's health; by default nothing bad. */
+  readonly health?: DeviceHealth;
+}
+
+/** What a client knows of its device. */
+export interface ExecutorState {
+  readonly slotsBusy: number;
+  /** Why the device is out of service, or null. */
+  readonly quarantine: string | null;
+  /** Keys of layers whose index lies on the device. */
+  readonly resident: readonly string[];
 }
 
 interface JobInFlight {
@@ -45,8 +63,8 @@ interface JobInFlight {
 interface Child {
   readonly process: ChildProcess;
   readonly ready: Promise<void>;
-  /** Job whose hang or deaf ear made us kill the child. */
-  culprit: { jobId: string; code: 'EXECUTOR_HUNG' | 'CHUNK_CANCELLED' } | null;
+  /** Job whose hang, deaf ear or loss of the device made us kill the child. */
+  culprit: Culprit | null;
 }
 
 const ENTRY = fileURLToPath(
@@ -67,12 +85,15 @@ export class ExecutorClient {
   readonly #jobs = new Map<string, JobInFlight>();
   readonly #suspects = new Set<string>();
   readonly #gate = new Gate();
+  readonly #health: DeviceHealth;
+  #resident: readonly string[] = [];
   #child: Child | null = null;
   #watchdog: NodeJS.Timeout | null = null;
   #stopped = false;
 
   constructor(options: ExecutorClientOptions) {
     this.#options = options;
+    this.#health = options.health ?? new DeviceHealth();
   }
 
   get jobsInFlight(): number {
@@ -82,6 +103,18 @@ export class ExecutorClient {
   /** Process id of the running child, or null. */
   get pid(): number | null {
     return this.#child?.process.pid ?? null;
+  }
+
+  /** Whether the device is out of service; asking changes nothing. */
+  get quarantine(): string | null {
+    return this.#options.gpu === null ? null : this.#health.quarantine;
+  }
+
+  /** Reads the state for a snapshot; a device that is out of service is tried again when it is time. */
+  state(): ExecutorState {
+    const { quarantine } = this;
+    if (quarantine !== null && !this.#stopped && this.#health.mayOpen) this.warm();
+    return { slotsBusy: this.#jobs.size, quarantine, resident: this.#resident };
   }
 
   /** Starts the child ahead of the first chunk; a failure shows when a chunk needs it. */
@@ -164,10 +197,14 @@ export class ExecutorClient {
       );
     }
     if (this.#child !== null) return this.#child;
-    const { threads, deviceId, cacheDir, lockPath, externalRegistry, gpu } = this.#options;
+    this.#refuseQuarantined();
+    const { threads, deviceId, cacheDir, lockPath, lockWaitMs, externalRegistry, gpu } =
+      this.#options;
     const options: ExecutorOptions = {
       ...{ threads, deviceId, cacheDir, lockPath, externalRegistry, gpu },
+      ...(lockWaitMs === undefined ? {} : { lockWaitMs }),
     };
+    mkdirSync(dirname(lockPath), { recursive: true });
     const process_ = fork(ENTRY, [JSON.stringify(options)], {
       env: childEnvironment(threads),
       stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
@@ -182,37 +219,58 @@ export class ExecutorClient {
     }
     process_.stdin?.on('error', () => undefined);
     process_.on('error', () => undefined);
-    process_.on('message', (message) => this.#onMessage(message as FromExecutor));
+    process_.on('message', (message) => this.#onMessage(child, message as FromExecutor));
     process_.once('exit', (code, signal) => this.#onExit(child, code, signal));
     this.#child = child;
     this.#watchdog ??= setInterval(() => this.#watch(), 250).unref();
     return child;
   }
 
+  /** @throws {ExecutorError} with the code of the quarantine, while the device is not to be opened */
+  #refuseQuarantined(): void {
+    const { quarantine } = this;
+    if (quarantine === null || this.#health.mayOpen) return;
+    throw new ExecutorError(
+      'RESIDENCY_LOST',
+      quarantine.split(':', 1)[0] ?? 'DEVICE_MISSING',
+      `device ${this.#options.deviceId} is out of service: ${quarantine}; it is planned elsewhere`,
+      { retryable: true },
+    );
+  }
+
   #awaitReady(process_: ChildProcess): Promise<void> {
-    const { deviceId, startMs } = this.#options;
+    const { deviceId, startMs, gpu } = this.#options;
     return new Promise<void>((resolve, reject) => {
-      const fail = (why: string): void => {
+      const refuse = (code: string, message: string): void => {
         clearTimeout(timer);
-        reject(
-          new ExecutorError(
-            'RESIDENCY_LOST',
-            'EXECUTOR_START_FAILED',
-            `executor of device ${deviceId} did not start: ${why}; see the worker's log`,
-            { retryable: true },
-          ),
-        );
+        if (gpu !== null && !this.#stopped) this.#health.refused(code, message);
+        reject(new ExecutorError('RESIDENCY_LOST', code, message, { retryable: true }));
+        this.#options.onState?.();
       };
+      const fail = (why: string): void =>
+        refuse(
+          'EXECUTOR_START_FAILED',
+          `executor of device ${deviceId} did not start: ${why}; see the worker's log`,
+        );
       const timer = setTimeout(() => {
         process_.kill('SIGKILL');
         fail(`expected it to be ready within ${startMs} ms`);
       }, startMs);
-      process_.on('message', (message) => {
-        if ((message as FromExecutor).kind !== 'ready') return;
-        clearTimeout(timer);
-        resolve();
+      let isSettled = false;
+      process_.on('message', (received) => {
+        const message = received as FromExecutor;
+        if (message.kind === 'unusable') refuse(message.code, message.message);
+        else if (message.kind === 'ready') {
+          clearTimeout(timer);
+          this.#health.opened();
+          resolve();
+          this.#options.onState?.();
+        } else return;
+        isSettled = true;
       });
-      process_.once('exit', (code, signal) => fail(`it ended with ${signal ?? `code ${code}`}`));
+      process_.once('exit', (code, signal) => {
+        if (!isSettled) fail(`it ended with ${signal ?? `code ${code}`}`);
+      });
       process_.once('error', (error) => fail(error.message));
     });
   }
@@ -231,8 +289,13 @@ export class ExecutorClient {
     this.#send(this.#child, { kind: 'cancel', jobId });
   }
 
-  #onMessage(message: FromExecutor): void {
-    if (!('jobId' in message)) return;
+  #onMessage(child: Child, message: FromExecutor): void {
+    if (message.kind === 'resident') {
+      this.#resident = message.layers;
+      this.#options.onState?.();
+    }
+    if (message.kind === 'lost') this.#loseDevice(child, message);
+    if (!('jobId' in message) || message.kind === 'lost') return;
     const entry = this.#jobs.get(message.jobId);
     if (entry === undefined) return;
     if (message.kind === 'progress') {
@@ -241,10 +304,20 @@ export class ExecutorClient {
       entry.onProgress(message.progress);
     } else if (message.kind === 'done') {
       entry.settle(message.result);
-    } else {
+    } else if (child.culprit === null) {
       const { type, code, message: text, tile, input } = message.failure;
       entry.settle(new ExecutorError(type, code, text, { tile, input }));
     }
+  }
+
+  /** What jobs of the child answer from now on only tells that the device is lost: the end judges them. */
+  #loseDevice(child: Child, { jobId, code, message }: FromExecutor & { kind: 'lost' }): void {
+    if (child.culprit !== null) return;
+    child.culprit = { jobId, code: 'DEVICE_LOST', why: message };
+    this.#options.onLog(`device lost: ${message}`);
+    this.#health.lost(code);
+    this.#options.onState?.();
+    child.process.kill('SIGKILL');
   }
 
   /** Kills the child when a job stalls or ignores its cancellation. */
@@ -260,7 +333,9 @@ export class ExecutorClient {
       child.culprit = {
         jobId: entry.job.jobId,
         code: deaf ? 'CHUNK_CANCELLED' : 'EXECUTOR_HUNG',
+        why: `${this.#patienceMs(entry.progress.stage)} ms`,
       };
+      if (!deaf) this.#health.lost('EXECUTOR_HUNG');
       child.process.kill('SIGKILL');
       return;
     }
@@ -275,61 +350,19 @@ export class ExecutorClient {
     if (this.#child === child) this.#child = null;
     if (this.#watchdog !== null) clearInterval(this.#watchdog);
     this.#watchdog = null;
+    this.#resident = [];
     const ending = signal ?? `exit code ${String(code)}`;
     const lost = [...this.#jobs.values()];
+    const { culprit } = child;
     // A SIGKILL may come from anybody; only the second one in a row speaks of memory.
     const unclear = lost.length > 1 || (signal === 'SIGKILL' && lost.some(({ alone }) => !alone));
-    const blameless = child.culprit !== null || this.#stopped || unclear;
-    if (child.culprit === null && !this.#stopped && unclear) {
-      for (const entry of lost) this.#suspects.add(entry.job.variant);
+    const isBlameless = culprit !== null || this.#stopped || unclear;
+    const isNobodys = culprit === null ? !this.#stopped && unclear : culprit.jobId === null;
+    if (isNobodys) for (const entry of lost) this.#suspects.add(entry.job.variant);
+    for (const { job, cancelledAt, settle } of lost) {
+      const isCancelled = cancelledAt !== null;
+      settle(verdictOf({ job, isCancelled, culprit, ending, signal, isBlameless }));
     }
-    for (const entry of lost) entry.settle(this.#verdict(entry, child, ending, signal, blameless));
+    this.#options.onState?.();
   }
-
-  #verdict(
-    entry: JobInFlight,
-    child: Child,
-    ending: string,
-    signal: NodeJS.Signals | null,
-    blameless: boolean,
-  ): ExecutorError {
-    const { job } = entry;
-    const where = `chunk ${job.firstTile}-${job.endTile - 1} with ${job.variant}`;
-    if (entry.cancelledAt !== null) return cancelled(job);
-    if (child.culprit?.jobId === job.jobId) {
-      return new ExecutorError(
-        'KERNEL_FAULT',
-        'EXECUTOR_HUNG',
-        `${where} made no progress: expected some within ${this.#patienceMs(entry.progress.stage)} ms; its executor was killed`,
-      );
-    }
-    if (blameless) {
-      return new ExecutorError(
-        'RESIDENCY_LOST',
-        'EXECUTOR_BYSTANDER',
-        `${where} was lost when its executor ended with ${ending}; it will be planned again`,
-        { retryable: true },
-      );
-    }
-    if (signal === 'SIGKILL') {
-      return new ExecutorError(
-        'OUT_OF_MEMORY',
-        'EXECUTOR_KILLED',
-        `${where} ended when its executor was killed with SIGKILL, as the system does when memory runs out; a smaller chunk will be tried`,
-      );
-    }
-    return new ExecutorError(
-      'KERNEL_FAULT',
-      'EXECUTOR_CRASHED',
-      `${where} crashed its executor with ${ending}; the variant is excluded on this device`,
-    );
-  }
-}
-
-function cancelled(job: ChunkJob): ExecutorError {
-  return new ExecutorError(
-    'CANCELLED',
-    'CHUNK_CANCELLED',
-    `chunk ${job.firstTile}-${job.endTile - 1} was cancelled`,
-  );
 }

@@ -11,18 +11,23 @@ export type ExecutorErrorCode =
   | 'EXECUTOR_STOPPED'
   | 'CONTEXT_CHANGED'
   | 'VARIANT_UNKNOWN'
+  | 'VARIANT_ELSEWHERE'
+  | 'DEVICE_CHANGED'
+  | 'DEVICE_SOURCES_DIFFER'
+  | 'INDEX_EXCEEDS_DEVICE'
+  | 'DISCOVERY_FAILED'
   | 'MEMORY_LIMIT_TOO_SMALL'
   | 'CHUNK_CANCELLED'
   | (string & {});
 
 /** Failure of one chunk; `type` is what the lane reacts to, `code` what a person looks up. */
 export class ExecutorError extends EngineError<ExecutorErrorCode> {
-  readonly type: ChunkFailure['type'] | 'RESIDENCY_LOST';
+  readonly type: ChunkFailure['type'];
   readonly tile: number | null;
   readonly input: string | null;
 
   constructor(
-    type: ChunkFailure['type'] | 'RESIDENCY_LOST',
+    type: ChunkFailure['type'],
     code: ExecutorErrorCode,
     message: string,
     options: EngineErrorOptions & {

@@ -1,8 +1,9 @@
 // Owns the jobs of one executor process and the translation of what goes wrong into typed failures.
 import { isEngineError } from '../core/index.ts';
-import type { KernelLibrary } from '../native/index.ts';
+import type { KernelLibrary, OpenDevice } from '../native/index.ts';
 import { findVariant, type VariantSpec } from '../registry/index.ts';
 import { ContextCache } from './context-cache.ts';
+import { DeviceWork } from './device.ts';
 import { ExecutorError } from './errors.ts';
 import type { ExternalRegistry } from './external.ts';
 import { JobRun } from './job.ts';
@@ -19,6 +20,8 @@ export interface ExecutorParts {
   readonly options: ExecutorOptions;
   readonly kernels: KernelLibrary;
   readonly registry: ExternalRegistry;
+  /** The open GPU; null in the executor of the CPU. */
+  readonly device: OpenDevice | null;
   readonly send: (message: FromExecutor) => void;
 }
 
@@ -27,6 +30,7 @@ export class Executor {
   readonly #parts: ExecutorParts;
   readonly #contexts: ContextCache;
   readonly #slots: Slots;
+  readonly #device: DeviceWork | null;
   readonly #runs = new Map<string, JobRun | null>();
   readonly #reported = new Map<string, string>();
   #arrivals = 0;
@@ -34,7 +38,15 @@ export class Executor {
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     this.#contexts = new ContextCache(parts.kernels, parts.options.cacheDir);
-    this.#slots = new Slots(parts.options.threads);
+    const { device, options, send } = parts;
+    this.#slots = new Slots(device?.info.slots ?? options.threads);
+    const jobs = (): Iterable<JobRun> => [...this.#runs.values()].filter((run) => run !== null);
+    this.#device = device === null ? null : new DeviceWork({ device, send, jobs });
+  }
+
+  /** Digest of the machine code that runs here: of the device's image, or of the library. */
+  get image(): string {
+    return this.#device?.info.imageDigest ?? this.#parts.kernels.image;
   }
 
   /** Runs one chunk and sends its result or failure; never throws. */
@@ -81,8 +93,9 @@ export class Executor {
       variant,
       assignLibrary,
       loaded,
-      image: kernels.image,
+      image: this.image,
       slots: this.#slots,
+      device: this.#device,
       rank: (this.#arrivals += 1),
       onProgress: (progress) => this.#progress(job, progress),
       openChunk: (layer) =>
@@ -101,8 +114,11 @@ export class Executor {
   }
 
   #variant(id: string): VariantSpec {
+    const { options, registry } = this.#parts;
+    const runtime = this.#device === null ? 'cpu' : 'gpu';
     try {
-      return findVariant(this.#parts.registry.registry, id);
+      const variant = findVariant(registry.registry, id);
+      if (variant.runtime === runtime) return variant;
     } catch (cause) {
       throw new ExecutorError(
         'KERNEL_FAULT',
@@ -111,6 +127,11 @@ export class Executor {
         { cause },
       );
     }
+    throw new ExecutorError(
+      'KERNEL_FAULT',
+      'VARIANT_ELSEWHERE',
+      `variant ${id} does not run on device ${options.deviceId}: expected one for the ${runtime}; plan it elsewhere`,
+    );
   }
 
   #progress(job: ChunkJob, progress: ChunkProgress): void {
@@ -146,6 +167,10 @@ const TYPES: Readonly<Record<string, ChunkFailure['type']>> = {
   BAD_INDEX: 'KERNEL_FAULT',
   BAD_ARGUMENT: 'KERNEL_FAULT',
   BAD_STATE: 'KERNEL_FAULT',
+  DEVICE_FAILED: 'KERNEL_FAULT',
+  DEVICE_LOST: 'KERNEL_FAULT',
+  DEVICE_MISSING: 'KERNEL_FAULT',
+  IMAGE_UNUSABLE: 'KERNEL_FAULT',
   BUFFER_TOO_SMALL: 'KERNEL_FAULT',
   INTERNAL: 'KERNEL_FAULT',
 };
@@ -154,8 +179,7 @@ function failureOf(error: unknown): ChunkFailure {
   const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
   const number = (value: unknown): number | null => (typeof value === 'number' ? value : null);
   if (error instanceof ExecutorError) {
-    const type = error.type === 'RESIDENCY_LOST' ? 'KERNEL_FAULT' : error.type;
-    const { code, message, tile, input } = error;
+    const { type, code, message, tile, input } = error;
     return { type, code, message, tile, input };
   }
   if (isEngineError(error)) {

@@ -3,17 +3,21 @@
 //
 // I1  Batches enter the part in tile order, whatever order they finish in.
 // I2  At most `window` batches are issued and not yet written, so memory is bounded by
-//     layer + window × batch.
+//     layer + window × batch. On a GPU the pinned mirrors of its slots are not counted: they belong to
+//     the process, however many chunks share them, and --gpu-memory bounds them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partFileName, writePart } from '../datasets/index.ts';
 import type { BatchOutput, Chunk, Layer, TileInput, TileOutput } from '../native/index.ts';
 import type { VariantSpec } from '../registry/index.ts';
-import { cutBatches } from './batches.ts';
+import { isEngineError } from '../core/index.ts';
+import { cutBatches, wantedBatchRows } from './batches.ts';
 import type { LoadedContext } from './context-cache.ts';
+import type { DeviceJob, DeviceWork } from './device.ts';
 import { ExecutorError } from './errors.ts';
-import type { ChunkJob, ChunkProgress, ChunkResult } from './protocol.ts';
+import { layerKeyOf, type ChunkJob, type ChunkProgress, type ChunkResult } from './protocol.ts';
 import type { Slots } from './slots.ts';
+import type { WorkShare } from './work-clock.ts';
 
 export interface JobParts {
   readonly job: ChunkJob;
@@ -24,19 +28,14 @@ export interface JobParts {
   readonly openChunk: (layer: Layer) => Chunk;
   readonly image: string;
   readonly slots: Slots;
+  /** The GPU that runs the chunk; null: the CPU does. */
+  readonly device: DeviceWork | null;
   /** Place in the order of arrival at the device. */
   readonly rank: number;
   readonly onProgress: (progress: ChunkProgress) => void;
 }
 
-/**
- * Without row output a call's memory does not grow with its rows, and calls of some 50 ms make little of the
- * 1 to 2 ms that the hop to the next one costs on busy cores. With it they hold their rows' results.
- */
-const BATCH_ROWS_MAX = 1 << 22;
-const BATCH_ROWS_MAX_WITH_OUTPUT = 1 << 18;
-/** Calls per thread that even a small chunk is cut into, so that all threads end together. */
-const BATCHES_PER_SLOT_MIN = 4;
+/** Batches per slot that may be issued and not yet written. */
 const WINDOW_PER_SLOT = 2;
 
 interface Totals {
@@ -47,19 +46,32 @@ interface Totals {
   read: number;
   kernel: number;
   write: number;
+  upload: number;
+  download: number;
+  repaired: number;
 }
 
 /** One chunk being executed; `cancel` stops it before its next tile. */
-export class JobRun {
+export class JobRun implements DeviceJob {
   readonly #parts: JobParts;
   readonly #cancelled = new AbortController();
   #chunk: Chunk | null = null;
   /** Native calls in flight; without any the chunk waits for the device. */
   #running = 0;
+  #opening = false;
   #writing = false;
+  readonly #share: WorkShare = { calls: 0, seconds: 0 };
 
   constructor(parts: JobParts) {
     this.#parts = parts;
+  }
+
+  get jobId(): string {
+    return this.#parts.job.jobId;
+  }
+
+  get isOnDevice(): boolean {
+    return this.#running > 0 || this.#opening;
   }
 
   cancel(): void {
@@ -85,21 +97,16 @@ export class JobRun {
   /** @throws {ExecutorError} and NativeError; no part is left behind */
   async run(): Promise<ChunkResult> {
     const started = performance.now();
-    const { job, loaded, variant, image } = this.#parts;
+    const { job, loaded, variant, image, device } = this.#parts;
     const layer = await loaded.layer(variant.needsIndex);
     this.#cancelled.signal.throwIfAborted();
-    const chunk = this.#parts.openChunk(layer);
+    const chunk =
+      device === null ? this.#parts.openChunk(layer) : await this.#openOn(device, layer);
     this.#chunk = chunk;
+    const hasGrid = layer.index !== null && layer.index.kind !== 'edges';
+    const closed = device?.chunkOpened(hasGrid ? layerKeyOf(loaded.context) : null);
     const file = partFileName(job.shard, job.firstTile, job.endTile, job.token);
-    const totals: Totals = {
-      rows: 0,
-      hits: 0,
-      outside: 0,
-      invalid: 0,
-      read: 0,
-      kernel: 0,
-      write: 0,
-    };
+    const totals = noTotals();
     try {
       const { sha256, bytes } = await writePart(join(loaded.context.sinkPath, 'parts', file), {
         tiles: this.#outputs(chunk, layer, totals),
@@ -109,15 +116,71 @@ export class JobRun {
         },
       });
       this.#cancelled.signal.throwIfAborted();
-      const { read, kernel, write, ...counts } = totals;
-      const work = (read + kernel + write) / this.#parts.slots.capacity;
-      const queued = Math.max(0, (performance.now() - started) / 1000 - work);
-      const seconds = { queued, work, read, kernel, write };
-      return { file, sha256, bytes, ...counts, image, peakBytes: peakResidentBytes(), seconds };
+      const { rows, hits, outside, invalid } = totals;
+      const peakBytes = peakResidentBytes();
+      const seconds = this.#seconds(totals, (performance.now() - started) / 1000);
+      const result = {
+        file,
+        sha256,
+        bytes,
+        rows,
+        hits,
+        outside,
+        invalid,
+        image,
+        peakBytes,
+        seconds,
+      };
+      if (device === null) return result;
+      return {
+        ...result,
+        device: { peakBytes: device.peakBytes, repairedRows: totals.repaired },
+      };
     } finally {
       this.#chunk = null;
       chunk.close();
+      closed?.();
     }
+  }
+
+  /**
+   * Opens the chunk on a GPU, which uploads the layer's index unless it is there.
+   *
+   * @throws {ExecutorError} `INDEX_EXCEEDS_DEVICE` where a smaller chunk would not help
+   */
+  async #openOn(device: DeviceWork, layer: Layer): Promise<Chunk> {
+    const { job, onProgress } = this.#parts;
+    const tilesTotal = job.endTile - job.firstTile;
+    // From here on the driver may hang, and the upload keeps this thread: tell it first.
+    onProgress({ stage: 'running', tilesDone: 0, tilesTotal });
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#cancelled.signal.throwIfAborted();
+    this.#opening = true;
+    const end = device.clock.begin(this.#share);
+    try {
+      return this.#parts.openChunk(layer);
+    } catch (error) {
+      device.notice(error);
+      if (!isEngineError(error) || error.code !== 'OUT_OF_MEMORY') throw error;
+      const isShared = device.chunks > 0;
+      throw new ExecutorError(
+        isShared ? 'RESIDENCY_LOST' : 'KERNEL_FAULT',
+        'INDEX_EXCEEDS_DEVICE',
+        `index of the layer of chunk ${job.firstTile}-${job.endTile - 1} has no room on the device${isShared ? ' beside those in use' : ''}: ${error.message}`,
+        { cause: error, retryable: isShared },
+      );
+    } finally {
+      end();
+      this.#opening = false;
+    }
+  }
+
+  #seconds(totals: Totals, passed: number): ChunkResult['seconds'] {
+    const { device, slots } = this.#parts;
+    const { read, kernel, write, upload, download } = totals;
+    const work = device === null ? (read + kernel + write) / slots.capacity : this.#share.seconds;
+    const stages = { queued: Math.max(0, passed - work), work, read, kernel, write };
+    return device === null ? stages : { ...stages, upload, download };
   }
 
   /** Yields tile outputs in tile order while later batches are already running. */
@@ -154,17 +217,24 @@ export class JobRun {
   }
 
   async #runBatch(chunk: Chunk, inputs: readonly TileInput[]): Promise<BatchOutput> {
+    const { device } = this.#parts;
+    const end = device?.clock.begin(this.#share);
     this.#running += 1;
     try {
       return await chunk.runBatch(inputs);
+    } catch (error) {
+      device?.notice(error);
+      throw error;
     } finally {
       this.#running -= 1;
+      end?.();
     }
   }
 
   /** Rows of a batch so that layer and all batches in flight stay within the run's memory limit. */
   #batchRows(chunk: Chunk, layer: Layer): number {
-    const { slots, loaded, job } = this.#parts;
+    const { slots, loaded, job, device } = this.#parts;
+    const { context } = loaded;
     let largest = 1;
     let total = 0;
     for (let tile = job.firstTile; tile < job.endTile; tile += 1) {
@@ -172,12 +242,19 @@ export class JobRun {
       largest = Math.max(largest, rows);
       total += rows;
     }
-    const even = Math.ceil(total / (slots.capacity * BATCHES_PER_SLOT_MIN));
-    const most = loaded.context.rows ? BATCH_ROWS_MAX_WITH_OUTPUT : BATCH_ROWS_MAX;
-    const wanted = Math.max(largest, Math.min(most, even));
-    const budget = loaded.context.memoryBytesMax - layer.residentBytes;
+    const pinned = device === null ? 0 : device.info.slotBytes;
+    const columns = 2 + context.columns.measures.length;
+    const wanted = wantedBatchRows({
+      rows: total,
+      tileRowsMax: largest,
+      slots: slots.capacity,
+      hasOutput: context.rows,
+      arena: device === null ? null : { bytes: device.info.slotBytes, columns },
+    });
+    const budget = context.memoryBytesMax - layer.residentBytes;
     for (let rows = wanted; ; rows = Math.max(largest, rows >> 1)) {
-      const needed = slots.capacity * WINDOW_PER_SLOT * chunk.estimateBytes(rows, largest);
+      const each = Math.max(0, chunk.estimateBytes(rows, largest) - pinned);
+      const needed = slots.capacity * WINDOW_PER_SLOT * each;
       if (needed <= budget) return rows;
       if (rows > largest) continue;
       throw new ExecutorError(
@@ -187,6 +264,11 @@ export class JobRun {
       );
     }
   }
+}
+
+function noTotals(): Totals {
+  const counts = { rows: 0, hits: 0, outside: 0, invalid: 0, repaired: 0 };
+  return { ...counts, read: 0, kernel: 0, write: 0, upload: 0, download: 0 };
 }
 
 /** Waits for the oldest batch in flight and adds it to the totals. */
@@ -205,6 +287,9 @@ async function take(
   totals.read += output.readSeconds;
   totals.kernel += output.kernelSeconds;
   totals.write += output.writeSeconds;
+  totals.upload += output.uploadSeconds;
+  totals.download += output.downloadSeconds;
+  totals.repaired += output.repairedRows;
   return output.tiles;
 }
 

@@ -29,6 +29,8 @@ export interface ExecutorOptions {
   readonly threads: number;
   readonly cacheDir: string;
   readonly lockPath: string;
+  /** Milliseconds to wait for another holder of the lock; 15 s when absent. */
+  readonly lockWaitMs?: number;
   /** JSON file with variants of external libraries, or null. */
   readonly externalRegistry: string | null;
   /** The GPU this executor drives; null: the CPU. */
@@ -42,6 +44,8 @@ export interface GpuOptions {
   readonly uuid: string;
   /** Device memory for arenas and indexes; null: 7/8 of what is free. */
   readonly memoryBytesMax: number | null;
+  /** Folder of images compiled on this host. */
+  readonly imagesDir: string;
 }
 
 /** Names the index of a run's layer: `WorkloadProfile.layer` and `GpuMetrics.resident`. */
@@ -86,8 +90,10 @@ export interface ChunkResult {
   /** On a GPU: highest device memory so far, and rows that the host decided after the device could not. */
   readonly device?: { readonly peakBytes: number; readonly repairedRows: number };
   /**
-   * `read`, `kernel` and `write` are thread seconds; `work` is their sum over the device's threads: what the
-   * chunk took of the whole device. `queued` is the rest of the time from arrival to the part's rename.
+   * `work` is what the chunk took of the whole device, `queued` the rest of the time from arrival to the
+   * part's rename. The stages are sums over calls in flight, so they may be more than `work`: on a CPU
+   * `work` is their sum over the device's threads, on a GPU the chunk's share of the time in which the
+   * device had calls in flight (work-clock.ts).
    */
   readonly seconds: {
     readonly queued: number;
@@ -109,6 +115,7 @@ export interface ChunkFailure {
     | 'TILE_DATA_ERROR'
     | 'DISK_FULL'
     | 'CANCELLED'
+    | 'RESIDENCY_LOST'
     | 'REFUSED';
   readonly code: string;
   readonly message: string;
@@ -123,8 +130,18 @@ export type ToExecutor =
 
 export type FromExecutor =
   | { readonly kind: 'ready'; readonly isa: readonly string[]; readonly image: string }
-  /** The device cannot serve; the child ends after it. `code` is of NativeError. */
+  /** The device cannot serve; the child ends after it. `code` is of NativeError or ExecutorError. */
   | { readonly kind: 'unusable'; readonly code: string; readonly message: string }
+  /**
+   * The device is lost to this process (a sticky error), which waits to be killed. `jobId` names the job
+   * that had calls on the device when it happened; null: several had.
+   */
+  | {
+      readonly kind: 'lost';
+      readonly jobId: string | null;
+      readonly code: string;
+      readonly message: string;
+    }
   /** Layers whose index lies on the device now, and the bytes held there. */
   | { readonly kind: 'resident'; readonly layers: readonly string[]; readonly heldBytes: number }
   | { readonly kind: 'progress'; readonly jobId: string; readonly progress: ChunkProgress }

@@ -22,6 +22,10 @@ export interface HomePaths {
   readonly hosts: string;
   /** Prepared layers and indexes, by content. */
   readonly layers: string;
+  /** Kernel images that were compiled for this machine's GPUs. */
+  readonly images: string;
+  /** Locks of GPUs: one executor holds a device, whichever worker it belongs to. */
+  readonly devices: string;
   /** Temporal binaries, by version. */
   readonly temporal: string;
   /** Binary that TILELOOM_TEMPORAL_BIN names, or null. */
@@ -46,6 +50,8 @@ export function homePaths(environment: Environment = process.env): HomePaths {
     server: join(state, 'server'),
     hosts: join(state, 'hosts'),
     layers: join(cache, 'layers'),
+    images: join(cache, 'images'),
+    devices: join(state, 'devices'),
     temporal: join(cache, 'temporal'),
     temporalBinary: environment['TILELOOM_TEMPORAL_BIN'] || null,
     port,

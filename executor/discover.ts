@@ -1,0 +1,95 @@
+// Owns the question which GPUs this host has. The driver is asked in a process of its own: whatever
+// happens there is an answer here, never a failure.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { DeviceInfo, GpuEntry, GpuListing } from '../native/index.ts';
+
+export interface DiscoveryRequest {
+  /** Device to open once, to see whether it can serve; null: devices are only listed. */
+  readonly open: { readonly ordinal: number; readonly imagesDir: string | null } | null;
+}
+
+export type DiscoveryAnswer =
+  | { readonly kind: 'listing'; readonly listing: GpuListing }
+  | { readonly kind: 'opened'; readonly info: DeviceInfo }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string };
+
+export interface DiscoveredGpus {
+  readonly gpus: readonly GpuEntry[];
+  /** Newest CUDA version that the driver serves; null when it could not be asked. */
+  readonly driverVersion: string | null;
+  /** Why there is no GPU: begins with a code; null when there is one. */
+  readonly problem: string | null;
+}
+
+const ENTRY = fileURLToPath(
+  new URL(
+    import.meta.url.endsWith('.ts') ? '../dist/executor/discover-main.js' : './discover-main.js',
+    import.meta.url,
+  ),
+);
+const TIMEOUT_MS = 20_000;
+
+/** Lists the GPUs that the driver knows; never throws. */
+export async function discoverGpus(
+  options: { readonly timeoutMs?: number } = {},
+): Promise<DiscoveredGpus> {
+  const answer = await ask({ open: null }, options.timeoutMs ?? TIMEOUT_MS);
+  if (typeof answer === 'object' && answer.kind === 'listing') {
+    const { gpus, driverVersion } = answer.listing;
+    const problem = gpus.length === 0 ? 'DEVICE_MISSING: the driver knows no device' : null;
+    return { gpus, driverVersion, problem };
+  }
+  return { gpus: [], driverVersion: null, problem: problemOf(answer) };
+}
+
+/** Opens one GPU once, as an executor would; never throws. A sentence that begins with a code: why not. */
+export async function inspectGpu(
+  open: NonNullable<DiscoveryRequest['open']>,
+  options: { readonly timeoutMs?: number } = {},
+): Promise<DeviceInfo | string> {
+  const answer = await ask({ open }, options.timeoutMs ?? TIMEOUT_MS);
+  return typeof answer === 'object' && answer.kind === 'opened' ? answer.info : problemOf(answer);
+}
+
+function problemOf(answer: DiscoveryAnswer | string): string {
+  if (typeof answer === 'string') return answer;
+  return answer.kind === 'refused'
+    ? `${answer.code}: ${answer.message}`
+    : `DISCOVERY_FAILED: the answer is of another kind: got ${answer.kind}`;
+}
+
+/** The child's answer, or why there is none. */
+function ask(request: DiscoveryRequest, timeoutMs: number): Promise<DiscoveryAnswer | string> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [ENTRY, JSON.stringify(request)],
+      { timeout: timeoutMs, killSignal: 'SIGKILL', encoding: 'utf8' },
+      (error, stdout, stderr) => {
+        if (error !== null) resolve(`DISCOVERY_FAILED: ${whyFailed(error, stderr, timeoutMs)}`);
+        else resolve(parsed(stdout));
+      },
+    );
+  });
+}
+
+function whyFailed(
+  error: Error & { readonly killed?: boolean; readonly signal?: string | null },
+  stderr: string,
+  timeoutMs: number,
+): string {
+  if (error.killed === true) return `the driver did not answer within ${timeoutMs} ms`;
+  const said = stderr.trim().split('\n').at(-1) ?? '';
+  const signal = error.signal ?? null;
+  const ended = signal === null ? 'ended with an error' : `ended with ${signal}`;
+  return `the process that asks the driver ${ended}${said === '' ? '' : `: ${said}`}`;
+}
+
+function parsed(stdout: string): DiscoveryAnswer | string {
+  try {
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as DiscoveryAnswer;
+  } catch {
+    return 'DISCOVERY_FAILED: the process that asks the driver answered nothing that can be read';
+  }
+}

@@ -1,0 +1,69 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { discoverGpus, inspectGpu } from '../../executor/index.ts';
+import { fakeGpus, type FakeGpus } from '../native/helpers/fake-gpu.ts';
+import { livingChildren } from './stage.ts';
+
+let fake: FakeGpus | null = null;
+let leave: (() => void) | null = null;
+
+afterEach(() => {
+  leave?.();
+  fake?.remove();
+  delete process.env['TILELOOM_CUDA_DRIVER'];
+});
+
+function enter(lines: readonly string[] = []): FakeGpus {
+  fake = fakeGpus({ devices: 2, lines });
+  leave = fake.enter();
+  return fake;
+}
+
+describe('discoverGpus', () => {
+  test('lists the devices of the driver', async () => {
+    const { devices } = enter();
+    const { gpus, driverVersion, problem } = await discoverGpus();
+    expect(gpus.map(({ uuid, name, capability }) => [uuid, name, capability])).toEqual(
+      devices.map(({ uuid, name, capability }) => [uuid, name, capability]),
+    );
+    expect(driverVersion).toMatch(/^\d+\.\d+$/u);
+    expect(problem).toBeNull();
+  });
+
+  test('says what is missing where there is no driver', async () => {
+    process.env['TILELOOM_CUDA_DRIVER'] = '/nowhere/libcuda.so.1';
+    const { gpus, problem } = await discoverGpus();
+    expect(gpus).toEqual([]);
+    expect(problem).toMatch(/^DEVICE_MISSING: .*\/nowhere\/libcuda.so.1/u);
+  });
+
+  test('gives up on a driver that hangs, and leaves no process', async () => {
+    enter(['hang cuInit']);
+    const { gpus, problem } = await discoverGpus({ timeoutMs: 1_500 });
+    expect(gpus).toEqual([]);
+    expect(problem).toBe('DISCOVERY_FAILED: the driver did not answer within 1500 ms');
+    expect(livingChildren()).toEqual([]);
+  });
+
+  test('survives a driver that takes its process down', async () => {
+    enter(['this line makes the fake driver abort']);
+    const { gpus, problem } = await discoverGpus();
+    expect(gpus).toEqual([]);
+    expect(problem).toMatch(
+      /^DISCOVERY_FAILED: the process that asks the driver ended with SIGABRT/u,
+    );
+  });
+});
+
+describe('inspectGpu', () => {
+  test('opens a device once and tells which image it would run', async () => {
+    const { devices } = enter();
+    const info = await inspectGpu({ ordinal: 1, imagesDir: null });
+    expect(info).toMatchObject({ uuid: devices[1]?.uuid, image: 'ahead-of-time' });
+    expect(fake?.leaks().every(({ contexts, modules }) => contexts + modules === 0)).toBe(true);
+  });
+
+  test('says with a code why a device cannot serve', async () => {
+    enter();
+    expect(await inspectGpu({ ordinal: 7, imagesDir: null })).toMatch(/^DEVICE_MISSING: /u);
+  });
+});
