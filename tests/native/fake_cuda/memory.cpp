@@ -304,6 +304,23 @@ FAKE_API int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t byte
                     stream);
 }
 
+FAKE_API int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, size_t bytes,
+                                  void *handle) {
+  const int failure = begin_in_context("cuMemcpyDtoDAsync_v2", false);
+  if (failure != 0 || !is_device_range(to, bytes) || !is_device_range(from, bytes)) {
+    return failure != 0 ? failure : fake::kInvalidValue;
+  }
+  const std::shared_ptr<Stream> stream = stream_of(handle);
+  if (stream == nullptr) {
+    return fake::kInvalidHandle;
+  }
+  queue_work(stream, "cuMemcpyDtoDAsync_v2", [to, from, bytes] {
+    std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
+    return 0;
+  });
+  return 0;
+}
+
 FAKE_API int cuMemsetD8Async(unsigned long long at, unsigned char value, size_t bytes,
                              void *handle) {
   const int failure = begin_in_context("cuMemsetD8Async", false);
