@@ -49,20 +49,19 @@ const SIGKILL = 9;
  * @throws {Error} that says in a few words what was looked for
  */
 export function openNvml(named = process.env['TILELOOM_NVML']): NvmlLibrary {
-  if (named !== undefined && named !== '') {
-    if (!existsSync(named)) throw new Error(`no ${named} on this host (TILELOOM_NVML)`);
-    return wrap(koffi.load(named));
-  }
-  // The system finds the first by its own search path, whether or not we can see the file.
+  const isNamed = named !== undefined && named !== '';
+  // The system finds the plain name by its own search path, whether or not we can see the file.
+  const candidates = isNamed ? [named] : [NVML_LIBRARY, ...NVML_PATHS];
   let unusable: string | null = null;
-  for (const path of [NVML_LIBRARY, ...NVML_PATHS]) {
+  for (const path of candidates) {
     try {
       return wrap(koffi.load(path));
     } catch (error) {
       if (existsSync(path)) unusable ??= `${path} cannot be loaded: ${messageOf(error)}`;
     }
   }
-  throw new Error(unusable ?? `no ${NVML_LIBRARY} on this host`);
+  const sought = isNamed ? `${named} on this host (TILELOOM_NVML)` : `${NVML_LIBRARY} on this host`;
+  throw new Error(unusable ?? `no ${sought}`);
 }
 
 /** The kernel kills this process when its parent dies, even while a driver holds it. */

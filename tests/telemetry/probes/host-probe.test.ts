@@ -177,7 +177,7 @@ describe('the GPU part', () => {
       reason: 'no libnvidia-ml.so.1 on this host',
     });
     const found = snapshot({ '/usr/lib64/libnvidia-ml.so.1': '' });
-    expect(found.reason).toBe('libnvidia-ml.so.1 is there, but this build does not read it');
+    expect(found.reason).toBe('libnvidia-ml.so.1 is there, but no GPU is in use');
     expect(found.devices).toHaveLength(1);
   });
 });
