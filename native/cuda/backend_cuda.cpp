@@ -33,7 +33,8 @@ uint64_t rows_per_piece(const Device &device) {
 }
 
 // Writes one piece's answers where the arguments of an assign function want them.
-void answer_piece(tl_assign_args &args, const Group &group, uint64_t first) {
+void answer_piece(tl_assign_args &args, const Group &group, uint64_t first,
+                  tl_device_stats &stats) {
   std::vector<int32_t> features;
   Repaired repaired;
   try {
@@ -42,6 +43,7 @@ void answer_piece(tl_assign_args &args, const Group &group, uint64_t first) {
     failure.row += failure.status == TL_OVERLAP_FOUND ? static_cast<int64_t>(first) : 0;
     throw;
   }
+  stats.repaired_rows += repaired.rows.size();
   settle_rows(group, 0, repaired, args.ids + first, features);
   for (const int32_t feature : features) {
     if (args.pairs_used < args.pairs_capacity) {
@@ -67,9 +69,8 @@ void assign_pieces(Device &device, tl_assign_args &args) {
     group.begin();
     group.copy(args.x + first, args.y + first, std::min(piece, args.rows - first));
     group.run(stats);
-    answer_piece(args, group, first);
+    answer_piece(args, group, first, stats);
   }
-  lease.succeed();
   device.count(stats);
 }
 
@@ -111,13 +112,10 @@ int tl_assign__grid__fp64__cuda(tl_assign_args *args, char *text, uint64_t text_
     return status;
   }
   tl_error error{};
-  std::shared_ptr<Device> device;
   const int result = guard(&error, [&] {
-    device = tileloom::open_device();
     try {
-      tileloom::assign_pieces(*device, *args);
+      tileloom::assign_pieces(*tileloom::open_device(), *args);
     } catch (const Failure &failure) {
-      device->note(failure);
       args->error_row = failure.status == TL_OVERLAP_FOUND ? failure.row : -1;
       throw;
     }

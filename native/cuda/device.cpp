@@ -15,38 +15,35 @@ constexpr uint32_t kCapabilityMin = 75;
 
 }  // namespace
 
-Device::Device(const tl_device_options &options, const DevicePaths &paths) : driver_(paths.driver) {
-  const uint32_t count = count_devices(driver_);
-  if (options.ordinal >= count) {
-    throw Failure(TL_DEVICE_MISSING, "has no device " + std::to_string(options.ordinal) +
-                                         ": the driver knows " + std::to_string(count) +
-                                         "; name another, or run on the CPU");
-  }
-  driver_.check(driver_.device_get(&device_, static_cast<int>(options.ordinal)), "cuDeviceGet");
-  describe(options.ordinal);
-  driver_.check(driver_.primary_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
-  try {
-    driver_.check(driver_.set_current(context_), "cuCtxSetCurrent");
-    image_ = std::make_unique<Image>(
-        driver_, ImageRequest{paths.image, paths.nvrtc, paths.cache, info_.capability});
-    set_budget(options);
-  } catch (...) {
-    image_.reset();
-    driver_.primary_release(device_);
-    throw;
-  }
+Device::Device(const tl_device_options &options, const DevicePaths &paths)
+    : driver_(paths.driver), context_(driver_, find(options.ordinal)) {
+  enter();
+  image_ = std::make_unique<Image>(
+      driver_, ImageRequest{paths.image, paths.nvrtc, paths.cache, info_.capability});
+  set_budget(options);
   info_.image = image_->origin();
   std::memcpy(info_.image_digest, image_->digest(), sizeof info_.image_digest);
   std::memcpy(info_.sources_digest, sources_digest().bytes, sizeof info_.sources_digest);
   std::strncpy(info_.image_note, image_->note().c_str(), sizeof info_.image_note - 1);
 }
 
+// What the members own is freed on this thread.
 Device::~Device() {
-  driver_.set_current(context_);
-  idle_.clear();
-  resident_.clear();
-  image_.reset();
-  driver_.primary_release(device_);
+  driver_.let_go([&] { return driver_.set_current(context_.get()); });
+}
+
+// Describes the device of a number as it finds it.
+CuDevice Device::find(uint32_t ordinal) {
+  const uint32_t count = count_devices(driver_);
+  if (ordinal >= count) {
+    throw Failure(TL_DEVICE_MISSING, "has no device " + std::to_string(ordinal) +
+                                         ": the driver knows " + std::to_string(count) +
+                                         "; name another, or run on the CPU");
+  }
+  CuDevice device = 0;
+  driver_.check(driver_.device_get(&device, static_cast<int>(ordinal)), "cuDeviceGet");
+  describe(ordinal);
+  return device;
 }
 
 void Device::describe(uint32_t ordinal) {
@@ -72,6 +69,7 @@ void Device::set_budget(const tl_device_options &options) {
   info_.total_bytes = total_bytes;
   info_.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : free_bytes / 8 * 7;
   info_.slots = options.slots != 0 ? std::min(options.slots, kSlotsMax) : kSlotsDefault;
+  slots_max_ = info_.slots;
   const uint64_t share = info_.memory_bytes / 2 / info_.slots;
   const uint64_t wanted = options.slot_bytes != 0 ? options.slot_bytes : kSlotBytesDefault;
   info_.slot_bytes = std::min(wanted, share) / 256 * 256;
@@ -83,76 +81,87 @@ void Device::set_budget(const tl_device_options &options) {
   }
 }
 
-void Device::enter() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (lost_ != 0) {
-      Failure failure(TL_DEVICE_LOST, "was lost to an earlier error (" + std::to_string(lost_) +
-                                          "); replace this process");
-      failure.device_error = lost_;
-      throw failure;
+void Device::enter() const {
+  Driver::refuse_lost();
+  driver_.check(driver_.set_current(context_.get()), "cuCtxSetCurrent");
+}
+
+std::unique_ptr<Slot> Device::lease(bool waits) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    freed_.wait(lock, [&] { return !idle_.empty() || slots_ < slots_max_ || Driver::lost() != 0; });
+    Driver::refuse_lost();
+    if (!idle_.empty()) {
+      std::unique_ptr<Slot> slot = std::move(idle_.back());
+      idle_.pop_back();
+      return slot;
+    }
+    try {
+      auto slot = std::make_unique<Slot>(driver_, meter_, info_.slot_bytes);
+      idle_.reserve(slots_max_);
+      slots_ += 1;
+      return slot;
+    } catch (const Failure &failure) {
+      if (failure.status != TL_OUT_OF_MEMORY || slots_ == 0 || !waits) {
+        throw;
+      }
+      slots_max_ = slots_;
     }
   }
-  driver_.check(driver_.set_current(context_), "cuCtxSetCurrent");
 }
 
-void Device::note(const Failure &failure) {
-  if (is_sticky(failure.device_error)) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    lost_ = failure.device_error;
-    freed_.notify_all();
-  }
-}
-
-std::unique_ptr<Slot> Device::lease() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  freed_.wait(lock, [&] { return leased_ < info_.slots; });
-  leased_ += 1;
-  if (!idle_.empty()) {
-    std::unique_ptr<Slot> slot = std::move(idle_.back());
-    idle_.pop_back();
-    return slot;
-  }
-  try {
-    make_room(info_.slot_bytes);
-    return std::make_unique<Slot>(driver_, meter_, info_.slot_bytes);
-  } catch (...) {
-    leased_ -= 1;
-    freed_.notify_one();
-    throw;
-  }
-}
-
-void Device::give_back(std::unique_ptr<Slot> slot, bool good) {
-  if (!good) {
-    driver_.set_current(context_);
+void Device::give_back(std::unique_ptr<Slot> slot) {
+  if (slot->busy) {
+    driver_.let_go([&] { return driver_.set_current(context_.get()); });
     slot.reset();
   }
   const std::lock_guard<std::mutex> lock(mutex_);
-  leased_ -= 1;
   if (slot != nullptr) {
     idle_.push_back(std::move(slot));
+  } else {
+    slots_ -= 1;
   }
-  freed_.notify_one();
+  freed_.notify_all();
 }
 
-// Evicts unused indexes, the least recently used first, until `bytes` more fit; under the mutex.
-void Device::make_room(uint64_t bytes) {
+// Frees the least recently used index that no chunk holds; under the mutex.
+bool Device::evict() {
   for (auto at = resident_.end(); at != resident_.begin();) {
-    if (meter_.held() + bytes <= info_.memory_bytes) {
-      return;
-    }
     --at;
     if (at->use_count() == 1) {
-      at = resident_.erase(at);
+      index_bytes_ -= (*at)->memory.bytes();
+      resident_.erase(at);
       stats_.evictions += 1;
+      return true;
     }
   }
-  if (meter_.held() + bytes > info_.memory_bytes) {
-    throw Failure(TL_OUT_OF_MEMORY, "does not fit on the device: expected at most " +
-                                        std::to_string(info_.memory_bytes - meter_.held()) +
-                                        " bytes more, got " + std::to_string(bytes) +
-                                        "; raise the budget or run on the CPU");
+  return false;
+}
+
+// Evicts until an index of this size fits beside the others and the slots; under the mutex.
+void Device::make_room(uint64_t bytes) {
+  const uint64_t bytes_max = info_.memory_bytes - info_.slots * info_.slot_bytes;
+  while (index_bytes_ + bytes > bytes_max) {
+    if (bytes > bytes_max || !evict()) {
+      throw Failure(TL_OUT_OF_MEMORY,
+                    "has an index that does not fit on the device: expected at most " +
+                        std::to_string(bytes_max - (bytes > bytes_max ? 0 : index_bytes_)) +
+                        " bytes, got " + std::to_string(bytes) +
+                        "; raise the budget or run on the CPU");
+    }
+  }
+}
+
+// The budget may promise more than other processes leave.
+DeviceMemory Device::allocate_index(uint64_t bytes) {
+  for (;;) {
+    try {
+      return DeviceMemory(driver_, meter_, bytes);
+    } catch (const Failure &failure) {
+      if (failure.status != TL_OUT_OF_MEMORY || !evict()) {
+        throw;
+      }
+    }
   }
 }
 
@@ -175,7 +184,7 @@ std::shared_ptr<const ResidentIndex> Device::upload(const tl_layer_view &layer) 
   make_room(bytes);
   auto index = std::make_shared<ResidentIndex>();
   std::memcpy(index->digest, header.digest, sizeof index->digest);
-  index->memory = DeviceMemory(driver_, meter_, bytes);
+  index->memory = allocate_index(bytes);
   index->cells = index->memory.at();
   index->records = index->memory.at() + (header.records_offset - header.cells_offset);
   {
@@ -185,6 +194,7 @@ std::shared_ptr<const ResidentIndex> Device::upload(const tl_layer_view &layer) 
   }
   stats_.uploads += 1;
   resident_.push_front(index);
+  index_bytes_ += bytes;
   return index;
 }
 

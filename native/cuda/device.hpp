@@ -2,8 +2,9 @@
 //
 // I1 every thread that calls the driver has made the primary context current before.
 // I2 arenas and indexes together stay within the budget; what does not fit is refused before it is
-//    allocated.
-// I3 a slot in which something failed is freed, not reused.
+//    allocated. The arenas of all slots are set aside from the start, so that an index cannot take
+//    the place of the batches that need it.
+// I3 a slot whose stream may still be at work is freed, not reused.
 // I4 after a sticky error every call answers TL_DEVICE_LOST without touching the driver.
 #pragma once
 
@@ -45,7 +46,8 @@ struct Slot {
   Event uploaded;
   Event computed;
   Event downloaded;
-  Stream stream;  // last, so that it is drained before the rest is freed
+  Stream stream;      // last, so that it is drained before the rest is freed
+  bool busy = false;  // work was queued and nobody has waited for it
 };
 
 // Cells and records of an index in device memory.
@@ -72,51 +74,52 @@ class Device {
   void count(const tl_device_stats &one);
 
   // Makes the context current on this thread; throws TL_DEVICE_LOST after a sticky error.
-  void enter();
-  // Remembers a sticky error.
-  void note(const Failure &failure);
-  // Waits for a free slot.
-  std::unique_ptr<Slot> lease();
-  // good: false frees the slot.
-  void give_back(std::unique_ptr<Slot> slot, bool good);
+  void enter() const;
+  // Waits for a free slot. Where the device has no memory for another one, those that exist must
+  // do; waits false: then it throws TL_OUT_OF_MEMORY, for callers that hold a slot already.
+  std::unique_ptr<Slot> lease(bool waits);
+  // Frees the slot where it is still busy.
+  void give_back(std::unique_ptr<Slot> slot);
   // Uploads the index unless it is resident. Indexes in use are never evicted.
   std::shared_ptr<const ResidentIndex> resident(const tl_layer_view &layer);
 
  private:
+  CuDevice find(uint32_t ordinal);
   void describe(uint32_t ordinal);
   void set_budget(const tl_device_options &options);
+  bool evict();
   void make_room(uint64_t bytes);
+  DeviceMemory allocate_index(uint64_t bytes);
   std::shared_ptr<const ResidentIndex> upload(const tl_layer_view &layer);
 
+  // In the order in which they are made; freed in the opposite one.
   Driver driver_;
   Meter meter_;
   tl_device_info info_{};
   tl_device_stats stats_{};
-  CuDevice device_ = 0;
-  CuContext context_ = nullptr;
+  const PrimaryContext context_;
   std::unique_ptr<Image> image_;
   std::mutex mutex_;  // guards what follows, the statistics and the budget
   std::condition_variable freed_;
   std::vector<std::unique_ptr<Slot>> idle_;
-  uint32_t leased_ = 0;
-  CuResult lost_ = 0;
+  uint32_t slots_ = 0;      // that exist, leased or idle
+  uint32_t slots_max_ = 0;  // info_.slots, or fewer where memory did not last
+  uint64_t index_bytes_ = 0;
   std::list<std::shared_ptr<ResidentIndex>> resident_;  // most recently used first
 };
 
-// A slot that goes back when the scope ends; freed unless `succeed` was called.
+// A slot that goes back when the scope ends.
 class Lease {
  public:
-  explicit Lease(Device &device) : device_(device), slot_(device.lease()) {}
-  ~Lease() { device_.give_back(std::move(slot_), good_); }
+  explicit Lease(Device &device, bool waits = true) : device_(device), slot_(device.lease(waits)) {}
+  ~Lease() { device_.give_back(std::move(slot_)); }
   Lease(const Lease &) = delete;
   Lease &operator=(const Lease &) = delete;
   Slot &slot() { return *slot_; }
-  void succeed() { good_ = true; }
 
  private:
   Device &device_;
   std::unique_ptr<Slot> slot_;
-  bool good_ = false;
 };
 
 // The open device; throws TL_DEVICE_MISSING when none is.

@@ -49,13 +49,8 @@ DeviceChunk::DeviceChunk(std::shared_ptr<Device> device, std::shared_ptr<const L
                                                                      options.measures,
                                                                      options.aggregate,
                                                                      options.rows} {
-  try {
-    device_->enter();
-    index_ = resident_grid(*device_, *options_.layer, options_.boundary, options_.overlap);
-  } catch (const Failure &failure) {
-    device_->note(failure);
-    throw;
-  }
+  device_->enter();
+  index_ = resident_grid(*device_, *options_.layer, options_.boundary, options_.overlap);
 }
 
 DeviceLane *DeviceChunk::take_lane() {
@@ -154,7 +149,6 @@ void DeviceChunk::run_tiles(const BatchInput &batch, DeviceLane &lane, RowValues
     stats.write_seconds += now_seconds() - computed;
     first = next;
   }
-  lease.succeed();
 }
 
 std::unique_ptr<BatchRows> DeviceChunk::run(const BatchInput &batch, tl_tile_out *out,
@@ -167,10 +161,6 @@ std::unique_ptr<BatchRows> DeviceChunk::run(const BatchInput &batch, tl_tile_out
   tl_device_stats stats{};
   try {
     run_tiles(batch, *lane, rows == nullptr ? nullptr : &rows->rows, out, stats);
-  } catch (const Failure &failure) {
-    device_->note(failure);
-    return_lane(lane, true);
-    throw;
   } catch (...) {
     return_lane(lane, true);
     throw;

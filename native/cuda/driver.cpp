@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
+
 #include "../core/failure.hpp"
 
 namespace tileloom {
@@ -9,6 +11,10 @@ namespace {
 
 constexpr int kVersionMin = 12000;
 constexpr CuResult kOutOfMemory = 2;
+constexpr CuResult kUnavailable = 46;
+constexpr CuResult kNoDevice = 100;
+
+std::atomic<CuResult> sticky_error{0};
 
 Failure missing(const std::string &text, CuResult result = 0) {
   Failure failure(TL_DEVICE_MISSING, text);
@@ -20,8 +26,9 @@ int status_of(CuResult result) {
   switch (result) {
     case kOutOfMemory:
       return TL_OUT_OF_MEMORY;
-    case 34:   // stub library
-    case 100:  // no device
+    case 34:  // stub library
+    case kUnavailable:
+    case kNoDevice:
     case 101:  // invalid device
     case 802:  // system not ready
     case 803:  // driver and library mismatch
@@ -40,10 +47,16 @@ int status_of(CuResult result) {
   }
 }
 
-const char *advice_of(int status) {
+const char *advice_of(int status, CuResult result) {
+  if (result == kUnavailable) {
+    return "; another process may hold the device alone: end it, or run on the CPU";
+  }
+  if (result == kNoDevice) {
+    return "; check CUDA_VISIBLE_DEVICES, or run on the CPU";
+  }
   switch (status) {
     case TL_OUT_OF_MEMORY:
-      return "; use smaller chunks or a smaller budget";
+      return "; use smaller chunks or a smaller budget, or run on the CPU";
     case TL_DEVICE_MISSING:
       return "; install a driver that fits the device, or run on the CPU";
     case TL_IMAGE_UNUSABLE:
@@ -57,12 +70,47 @@ const char *advice_of(int status) {
 
 }  // namespace
 
+// Errors that leave the context, and so the process, unusable: the driver's documentation says so
+// of each. 709 is a context that somebody else destroyed; the others are faults of device or
+// kernel.
 bool is_sticky(CuResult result) {
-  return result == 214 || result == 220 || result == 700 || result == 702 || result == 710 ||
-         (result >= 714 && result <= 719) || result == 46;
+  switch (result) {
+    case 4:    // driver is shutting down
+    case 214:  // uncorrectable ECC error
+    case 220:  // uncorrectable NVLink error
+    case 226:  // contained memory error
+    case 700:  // illegal address
+    case 702:  // launch timed out
+    case 709:  // context is destroyed
+    case 710:  // assertion
+    case 721:  // tensor memory leak
+      return true;
+    default:
+      return result >= 714 && result <= 719;
+  }
+}
+
+CuResult Driver::lost() { return sticky_error.load(); }
+
+void Driver::refuse_lost() {
+  const CuResult result = lost();
+  if (result != 0) {
+    Failure failure(TL_DEVICE_LOST, "was lost to an earlier error (" + std::to_string(result) +
+                                        "); replace this process");
+    failure.device_error = result;
+    throw failure;
+  }
+}
+
+void Driver::remember(CuResult result) {
+  CuResult none = 0;
+  if (is_sticky(result)) {
+    sticky_error.compare_exchange_strong(none, result);
+  }
 }
 
 Driver::Driver(const char *path) {
+  refuse_lost();
   const char *name = path == nullptr ? "libcuda.so.1" : path;
   void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
@@ -96,6 +144,7 @@ void Driver::check(CuResult result, const char *call) const {
   if (result == 0) {
     return;
   }
+  remember(result);
   const char *name = nullptr;
   const char *text = nullptr;
   if (error_name(result, &name) != 0 || name == nullptr) {
@@ -106,7 +155,7 @@ void Driver::check(CuResult result, const char *call) const {
   }
   const int status = status_of(result);
   Failure failure(status, std::string("fails in ") + call + ": " + name + " (" +
-                              std::to_string(result) + "), " + text + advice_of(status));
+                              std::to_string(result) + "), " + text + advice_of(status, result));
   failure.device_error = result;
   throw failure;
 }

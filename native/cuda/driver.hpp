@@ -1,5 +1,8 @@
 // The CUDA driver, opened at run time. Types and names are those of the driver API's ABI; the
 // suffixed names are the 64-bit ones, which cuda.h's macros would choose.
+//
+// I1 an error that sticks to the process is remembered for the process: from then on nothing calls
+//    the driver any more, not even to free, because it may hang.
 #pragma once
 
 #include <cstddef>
@@ -66,7 +69,8 @@ struct CuUuid {
   X(error_string, "cuGetErrorString", (CuResult, const char **))
 // clang-format on
 
-// Throws TL_DEVICE_MISSING: no driver, a driver without a function, a driver that is too old.
+// Throws TL_DEVICE_MISSING: no driver, a driver without a function, a driver that is too old; and
+// TL_DEVICE_LOST after a sticky error.
 class Driver {
  public:
   explicit Driver(const char *path);
@@ -79,10 +83,25 @@ class Driver {
   CuResult (*device_total_memory)(size_t *, CuDevice) = nullptr;
 
   // Throws when `result` is a failure of the function `call`; says what it means and what to do.
+  // Remembers a sticky error.
   void check(CuResult result, const char *call) const;
+  // Runs a call that frees something. What it answers changes nothing, but a sticky error is
+  // remembered; after one nothing is freed.
+  template <class Call>
+  void let_go(Call &&call) const {
+    if (lost() == 0) {
+      remember(call());
+    }
+  }
   uint32_t version() const { return version_; }
 
+  // The sticky error of this process, or 0.
+  static CuResult lost();
+  // Throws TL_DEVICE_LOST after a sticky error.
+  static void refuse_lost();
+
  private:
+  static void remember(CuResult result);
   uint32_t version_ = 0;
 };
 

@@ -261,6 +261,7 @@ void Group::run(tl_device_stats &stats) {
     return;
   }
   write_tables();
+  slot_.busy = true;
   const Driver &driver = device_.driver();
   const CuStream stream = slot_.stream.get();
   uint8_t *host = slot_.pinned.at();
@@ -286,6 +287,7 @@ void Group::run(tl_device_stats &stats) {
   stats.upload_seconds += slot_.started.seconds_until(slot_.uploaded);
   stats.kernel_seconds += slot_.uploaded.seconds_until(slot_.computed);
   download_ambiguous(stats);
+  slot_.busy = false;
   for (const GroupTile &tile : tiles_) {
     stats.rows += tile.job.rows;
   }

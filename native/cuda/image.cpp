@@ -64,7 +64,7 @@ class LoadedModule {
   LoadedModule(const Driver &driver, CuModule module) : driver_(driver), module_(module) {}
   ~LoadedModule() {
     if (module_ != nullptr) {
-      driver_.module_unload(module_);
+      driver_.let_go([&] { return driver_.module_unload(module_); });
     }
   }
   LoadedModule(const LoadedModule &) = delete;
@@ -97,7 +97,7 @@ Image::Image(const Driver &driver, const ImageRequest &request) : driver_(driver
 
 Image::~Image() {
   if (module_ != nullptr) {
-    driver_.module_unload(module_);
+    driver_.let_go([&] { return driver_.module_unload(module_); });
   }
 }
 

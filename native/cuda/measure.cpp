@@ -17,7 +17,7 @@ namespace tileloom {
 class GroupMeasure {
  public:
   GroupMeasure(Device &device, const GroupOptions &options, const ResidentIndex *index)
-      : lease_(device), group_(device, lease_.slot(), options, index) {}
+      : lease_(device, false), group_(device, lease_.slot(), options, index) {}
 
   // Reads tiles [first, end) of the batch; they must all fit.
   void fill(const BatchInput &batch, uint64_t first, uint64_t end);
@@ -31,7 +31,6 @@ class GroupMeasure {
   // Brings back what the last repetition counted.
   void download(const Driver &driver);
   void add_to(tl_measure_result &result) const;
-  void succeed() { lease_.succeed(); }
 
  private:
   Lease lease_;
@@ -60,6 +59,7 @@ void GroupMeasure::fill(const BatchInput &batch, uint64_t first, uint64_t end) {
 double GroupMeasure::repeat_kernels(const Driver &driver) {
   Slot &slot = group_.slot_;
   tl_device_stats stats{};
+  slot.busy = true;
   driver.check(driver.fill(slot.arena.at() + group_.input_end_, 0,
                            group_.result_end_ - group_.input_end_, slot.stream.get()),
                "cuMemsetD8Async");
@@ -67,17 +67,20 @@ double GroupMeasure::repeat_kernels(const Driver &driver) {
   group_.launch(stats);
   slot.computed.record(slot.stream);
   slot.computed.wait();
+  slot.busy = false;
   return slot.uploaded.seconds_until(slot.computed);
 }
 
 void GroupMeasure::download(const Driver &driver) {
   Slot &slot = group_.slot_;
+  slot.busy = true;
   driver.check(
       driver.download(slot.pinned.at() + group_.input_end_, slot.arena.at() + group_.input_end_,
                       group_.result_end_ - group_.input_end_, slot.stream.get()),
       "cuMemcpyDtoHAsync");
   slot.downloaded.record(slot.stream);
   slot.downloaded.wait();
+  slot.busy = false;
 }
 
 void GroupMeasure::add_to(tl_measure_result &result) const {
@@ -173,7 +176,6 @@ tl_measure_result measure_kernels(Device &device, const Layer &layer,
       one->download(device.driver());
     }
     one->add_to(result);
-    one->succeed();
   }
   return result;
 }

@@ -2,24 +2,15 @@
 #include "measure.hpp"
 
 using tileloom::Device;
-using tileloom::Failure;
 using tileloom::guard;
 using tileloom::require;
 
 namespace {
 
-// Runs the body on the open device, which remembers an error that loses it.
+// Runs the body on the open device.
 template <class Body>
 int on_device(tl_error *error, Body &&body) {
-  return guard(error, [&] {
-    const std::shared_ptr<Device> device = tileloom::open_device();
-    try {
-      body(*device);
-    } catch (const Failure &failure) {
-      device->note(failure);
-      throw;
-    }
-  });
+  return guard(error, [&] { body(*tileloom::open_device()); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Owners of what the driver hands out. Each frees its thing once; a driver that refuses to free has
-// lost the device, and the process with it, so that answer is ignored.
+// Owners of what the driver hands out. Each frees its thing once; a driver that refuses to free
+// keeps it until the process ends.
 #pragma once
 
 #include <utility>
@@ -8,6 +8,25 @@
 #include "driver.hpp"
 
 namespace tileloom {
+
+// The primary context of a device.
+class PrimaryContext {
+ public:
+  PrimaryContext(const Driver &driver, CuDevice device) : driver_(driver), device_(device) {
+    driver.check(driver.primary_retain(&context_, device), "cuDevicePrimaryCtxRetain");
+  }
+  PrimaryContext(const PrimaryContext &) = delete;
+  PrimaryContext &operator=(const PrimaryContext &) = delete;
+  ~PrimaryContext() {
+    driver_.let_go([&] { return driver_.primary_release(device_); });
+  }
+  CuContext get() const { return context_; }
+
+ private:
+  const Driver &driver_;
+  const CuDevice device_;
+  CuContext context_ = nullptr;
+};
 
 // Device memory, counted by a meter.
 class DeviceMemory {
@@ -26,7 +45,7 @@ class DeviceMemory {
   }
   ~DeviceMemory() {
     if (meter_ != nullptr) {
-      driver_->free(at_);
+      driver_->let_go([&] { return driver_->free(at_); });
       meter_->remove(bytes_);
     }
   }
@@ -54,7 +73,9 @@ class PinnedMemory {
   }
   PinnedMemory(const PinnedMemory &) = delete;
   PinnedMemory &operator=(const PinnedMemory &) = delete;
-  ~PinnedMemory() { driver_.host_free(at_); }
+  ~PinnedMemory() {
+    driver_.let_go([&] { return driver_.host_free(at_); });
+  }
   uint8_t *at() const { return static_cast<uint8_t *>(at_); }
 
  private:
@@ -70,8 +91,9 @@ class Stream {
   Stream(const Stream &) = delete;
   Stream &operator=(const Stream &) = delete;
   ~Stream() {
-    driver_.stream_synchronize(stream_);  // copies may still use the memory that is freed next
-    driver_.stream_destroy(stream_);
+    // Copies may still use the memory that is freed next.
+    driver_.let_go([&] { return driver_.stream_synchronize(stream_); });
+    driver_.let_go([&] { return driver_.stream_destroy(stream_); });
   }
   CuStream get() const { return stream_; }
 
@@ -88,7 +110,9 @@ class Event {
   }
   Event(const Event &) = delete;
   Event &operator=(const Event &) = delete;
-  ~Event() { driver_.event_destroy(event_); }
+  ~Event() {
+    driver_.let_go([&] { return driver_.event_destroy(event_); });
+  }
   void record(const Stream &stream) const {
     driver_.check(driver_.event_record(event_, stream.get()), "cuEventRecord");
   }
