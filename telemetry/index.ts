@@ -8,9 +8,7 @@ export {
 export {
   agedSnapshot,
   deviceMemoryUsedPct,
-  hasMemoryErrors,
   hostMemoryUsedPct,
-  isMemoryPressed,
   isUnderutilized,
   withoutMetrics,
 } from './pressure.ts';

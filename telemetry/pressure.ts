@@ -22,17 +22,6 @@ export function deviceMemoryUsedPct(device: DeviceSnapshot): number | null {
   return usedPct(device.memTotalBytes, device.memFreeBytes);
 }
 
-/** Whether memory of a device is known to be occupied from a share on, in percent. */
-export function isMemoryPressed(device: DeviceSnapshot, fromPct: number): boolean {
-  const used = deviceMemoryUsedPct(device);
-  return used !== null && used >= fromPct;
-}
-
-/** Whether a device is known to have had memory errors that it could not correct. */
-export function hasMemoryErrors(device: DeviceSnapshot): boolean {
-  return (device.gpu?.eccErrors ?? 0) > 0;
-}
-
 /** Memory in use of the host in percent of its limit; null when unknown. */
 export function hostMemoryUsedPct(snapshot: TelemetrySnapshot): number | null {
   return usedPct(snapshot.memLimitBytes, snapshot.memAvailableBytes);

@@ -2,9 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   agedSnapshot,
   deviceMemoryUsedPct,
-  hasMemoryErrors,
   hostMemoryUsedPct,
-  isMemoryPressed,
   isUnderutilized,
   withoutMetrics,
 } from '../../telemetry/index.ts';
@@ -41,26 +39,6 @@ describe('missing is not zero', () => {
     );
     const host = { ...SNAPSHOT, memLimitBytes: total, memAvailableBytes: free };
     expect(hostMemoryUsedPct(host)).toBe(expected);
-  });
-
-  test.each([
-    [150, true],
-    [151, false],
-    [0, true],
-    [1_000, false],
-    [null, false],
-  ])('with %s of 1,000 bytes free, memory is pressed from 85 %% on: %s', (free, expected) => {
-    const device = { ...GPU, memTotalBytes: 1_000, memFreeBytes: free };
-    expect(isMemoryPressed(device, 85)).toBe(expected);
-  });
-
-  test.each([
-    [1, true],
-    [0, false],
-    [null, false],
-  ])('%s uncorrected errors are memory errors: %s', (eccErrors, expected) => {
-    expect(hasMemoryErrors({ ...GPU, gpu: { ...GPU_METRICS, eccErrors } })).toBe(expected);
-    expect(hasMemoryErrors(GPU)).toBe(false);
   });
 
   test('without its metrics a GPU has none, and no reasons for it', () => {
