@@ -1,4 +1,4 @@
-// Builds and runs a benchmark: node bench/run.mjs kernels|planner|replay|pause|end-to-end [options].
+// Builds and runs a benchmark: node bench/run.mjs kernels|planner|replay|pause|end-to-end|gpu [options].
 // Node 20 cannot run TypeScript, so tsc writes the benches below node_modules/.cache first.
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
@@ -10,6 +10,7 @@ const ENTRIES = {
   replay: 'replay.js',
   pause: 'pause.js',
   'end-to-end': 'end-to-end/main.js',
+  gpu: 'gpu/main.js',
 };
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
