@@ -1,4 +1,6 @@
 // Owns what one check of the self-check found, and which variants it is about.
+import { performance } from 'node:perf_hooks';
+import { isEngineError } from '../../core/index.ts';
 import { REGISTRY, variantsOf, type VariantSpec } from '../../registry/index.ts';
 
 export interface Check {
@@ -14,6 +16,20 @@ export interface Check {
 /** Nothing compared is a failure, but for a variant that waits for a record and is not built. */
 export function isGood(check: Check): boolean {
   return check.failed === 0 && (check.compared > 0 || check.check === 'candidate');
+}
+
+/** Times a check; what it throws is a difference with that text. */
+export async function guarded(
+  check: Check['check'],
+  subject: string,
+  body: () => Promise<Pick<Check, 'compared' | 'failed' | 'notes'>>,
+): Promise<Check> {
+  const started = performance.now();
+  const found = await body().catch((error: unknown) => {
+    if (!isEngineError(error)) throw error;
+    return { compared: 0, failed: 1, notes: [`${error.code}: ${error.message}`] };
+  });
+  return { check, subject, ...found, seconds: (performance.now() - started) / 1000 };
 }
 
 export function cudaVariants(): readonly VariantSpec[] {

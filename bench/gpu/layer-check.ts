@@ -1,7 +1,6 @@
 // Owns the check of real layers: tiles of US counties and world countries, assigned and aggregated on
 // the device and on the CPU; digests of every tile and of the merged partials must be equal.
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import type { Layer, TileInput } from '../../native/index.ts';
 import type { BoundaryRule, OverlapRule } from '../../registry/index.ts';
 import { nastyPoints } from '../../tests/native/helpers/nasty.ts';
@@ -12,7 +11,7 @@ import {
   type ColumnData,
 } from '../../tests/native/helpers/tiles.ts';
 import { randomOf, randomPoints, tileOrdered, type Points } from '../kernels/points.ts';
-import { cudaVariants, type Check } from './check.ts';
+import { cudaVariants, guarded, type Check } from './check.ts';
 import { runChunk, type ChunkRun } from './chunk.ts';
 import type { Libraries } from './device.ts';
 import { buildIndex, LAYERS, verticesOf, writeLayer, type LayerFiles } from './layers.ts';
@@ -81,28 +80,26 @@ interface Comparison extends PreparedCheck {
 }
 
 async function compare(libraries: Libraries, given: Comparison): Promise<Check> {
-  const { boundary, overlap, tiles } = given;
-  const started = performance.now();
-  const notes: string[] = [];
-  let compared = 0;
+  const { boundary, overlap, tiles, subject } = given;
   const shared = { boundary, overlap, measures: 2, inFlight: 2, arenaBytes: null };
-  for (const output of OUTPUTS) {
-    const host = { library: libraries.cpu, layer: given.onHost, symbol: ORACLE };
-    const expected = await runChunk({ ...shared, ...host, ...output }, tiles);
-    for (const { id, symbol } of cudaVariants()) {
-      const device = { library: libraries.device, layer: given.onDevice, symbol };
-      const got = await runChunk({ ...shared, ...device, ...output }, tiles);
-      compared += tiles.length;
-      const way = `aggregate ${output.aggregate}, rows ${output.rows}`;
-      if (got.digest !== expected.digest) {
-        notes.push(`${id}, ${way}: digests differ; ${counts(expected)}, got ${counts(got)}`);
+  return await guarded('layer', subject, async () => {
+    const notes: string[] = [];
+    let compared = 0;
+    for (const output of OUTPUTS) {
+      const host = { library: libraries.cpu, layer: given.onHost, symbol: ORACLE };
+      const expected = await runChunk({ ...shared, ...host, ...output }, tiles);
+      for (const { id, symbol } of cudaVariants()) {
+        const device = { library: libraries.device, layer: given.onDevice, symbol };
+        const got = await runChunk({ ...shared, ...device, ...output }, tiles);
+        compared += tiles.length;
+        const way = `aggregate ${output.aggregate}, rows ${output.rows}`;
+        if (got.digest !== expected.digest) {
+          notes.push(`${id}, ${way}: digests differ; ${counts(expected)}, got ${counts(got)}`);
+        }
       }
     }
-  }
-  return {
-    ...{ check: 'layer', subject: given.subject, compared, failed: notes.length },
-    ...{ seconds: (performance.now() - started) / 1000, notes },
-  };
+    return { compared, failed: notes.length, notes };
+  });
 }
 
 const counts = ({ hits, outside, invalid }: ChunkRun): string =>

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { runBench } from './bench.ts';
-import { Missing, Refused } from './device.ts';
+import { Missing, openLibraries, Refused } from './device.ts';
 import { printInfo } from './info.ts';
 import { findPlace } from './place.ts';
 import { selfCheck } from './selfcheck.ts';
@@ -52,7 +52,7 @@ const POOL_EXTRA = 12;
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
   const [command = '', ...more] = positionals;
-  const known = ['selfcheck', 'bench', 'info'].includes(command);
+  const known = ['selfcheck', 'bench', 'info', 'load'].includes(command);
   if (values.help || (command === '' && more.length === 0)) {
     process.stdout.write(HELP);
     return values.help && (known || command === '') ? 0 : USAGE;
@@ -63,6 +63,10 @@ async function main(): Promise<number> {
     return USAGE;
   }
   const place = findPlace();
+  if (command === 'load') {
+    openLibraries(place);
+    return 0;
+  }
   const [ordinal = 0, rows = 0] = numbers;
   const out = values.out ?? null;
   if (command === 'info') {
@@ -91,7 +95,8 @@ function restartWithPool(): number {
   return spawnSync(process.execPath, words, options).status ?? 1;
 }
 
-if (process.env['UV_THREADPOOL_SIZE'] === undefined) {
+/** `load` is what the pack's `run` asks first: whether the libraries load here. */
+if (process.argv[2] !== 'load' && process.env['UV_THREADPOOL_SIZE'] === undefined) {
   process.exitCode = restartWithPool();
 } else {
   try {

@@ -4,10 +4,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { verifyVariant, type DeviceInfo, type OpenDevice } from '../../native/index.ts';
 import { CANDIDATE_VARIANTS, type VariantSpec } from '../../registry/index.ts';
-import { cudaVariants, isGood, type Check } from './check.ts';
+import { cudaVariants, guarded, isGood, type Check } from './check.ts';
 import { fakeReason, findDevice, openDevice, openLibraries, type Libraries } from './device.ts';
 import { checkLayer, prepareChecks } from './layer-check.ts';
 import type { Place } from './place.ts';
@@ -150,43 +149,34 @@ async function checkCorpus(
   corpus: string,
   add: (check: Check) => void,
 ): Promise<void> {
-  for (const variant of cudaVariants()) {
-    const started = performance.now();
-    const report = await verifyVariant(libraries.device, variant, corpus);
-    const { orientation, points, sums } = report.checked;
-    add({
-      ...{ check: 'corpus', subject: variant.id, failed: report.failed },
-      compared: Math.min(orientation, points, sums) === 0 ? 0 : orientation + points + sums,
-      seconds: (performance.now() - started) / 1000,
-      notes: report.failures.map(({ check, id, message }) => `${check} ${id}: ${message}`),
-    });
-  }
-  const known = new Set(cudaVariants().map(({ id }) => id));
-  for (const variant of CANDIDATE_VARIANTS.filter(({ library }) => library === 'cuda')) {
-    if (known.has(variant.id)) continue;
-    add(await checkCandidate(libraries, variant, corpus));
-  }
+  const registered = cudaVariants();
+  for (const variant of registered) add(await checkVariant(libraries, variant, corpus, 'corpus'));
+  const ids = new Set(registered.map(({ id }) => id));
+  const waiting = CANDIDATE_VARIANTS.filter(
+    ({ id, library }) => library === 'cuda' && !ids.has(id),
+  );
+  for (const variant of waiting) add(await checkVariant(libraries, variant, corpus, 'candidate'));
 }
 
-/** A variant that waits for a record need not be in the library; where it is, it must be exact. */
-async function checkCandidate(
+/** A candidate need not be in the library; where it is, it must be exact. */
+async function checkVariant(
   libraries: Libraries,
   variant: VariantSpec,
   corpus: string,
+  check: 'corpus' | 'candidate',
 ): Promise<Check> {
-  const started = performance.now();
-  const seconds = (): number => (performance.now() - started) / 1000;
-  const facts = { check: 'candidate', subject: variant.id } as const;
-  try {
-    const { checked, failed, failures } = await verifyVariant(libraries.device, variant, corpus);
-    const compared = checked.orientation + checked.points + checked.sums;
-    const notes = failures.map(({ check, id, message }) => `${check} ${id}: ${message}`);
-    return { ...facts, compared, failed, seconds: seconds(), notes };
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'NO_SUCH_SYMBOL') throw error;
-    const notes = [`this library has no ${variant.symbol}`];
-    return { ...facts, compared: 0, failed: 0, seconds: seconds(), notes };
-  }
+  return await guarded(check, variant.id, async () => {
+    try {
+      const { checked, failed, failures } = await verifyVariant(libraries.device, variant, corpus);
+      const { orientation, points, sums } = checked;
+      const compared = Math.min(orientation, points, sums) === 0 ? 0 : orientation + points + sums;
+      return { compared, failed, notes: failures.map((one) => `${one.id}: ${one.message}`) };
+    } catch (error) {
+      const absent = (error as { code?: unknown }).code === 'NO_SUCH_SYMBOL';
+      if (!absent || check !== 'candidate') throw error;
+      return { compared: 0, failed: 0, notes: [`this library has no ${variant.symbol}`] };
+    }
+  });
 }
 
 function reduceCorpus(from: string, to: string): void {

@@ -1,0 +1,123 @@
+// Owns what goes into the GPU pack: one function per part, all of them copy into a staging folder.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
+import { createRequire, isBuiltin } from 'node:module';
+import { dirname, join } from 'node:path';
+import { rolldown } from 'rolldown';
+
+/** Everything that is JavaScript in one file; returns the packages it could not hold. */
+export async function bundle(root, app) {
+  const external = new Set();
+  const build = await rolldown({
+    input: join(root, 'bench', 'gpu', 'main.ts'),
+    platform: 'node',
+    // Packages with machine code of their own stay outside.
+    external: (id) => {
+      const isNative = id === 'koffi';
+      if (isNative) external.add(id);
+      return isNative;
+    },
+  });
+  const { output } = await build.write({ dir: app, format: 'esm', entryFileNames: 'main.js' });
+  await build.close();
+  const missing = output
+    .flatMap((chunk) => (chunk.type === 'chunk' ? chunk.imports : []))
+    .filter((id) => !isBuiltin(id) && !external.has(id) && !output.some((o) => o.fileName === id));
+  writeLicenses(root, app, output);
+  if (missing.length > 0) throw new Error(`the bundle imports ${missing.join(', ')}, not packed`);
+  return [...external];
+}
+
+/** The license of every package that is in the bundle. */
+function writeLicenses(root, app, output) {
+  const packages = output
+    .flatMap((chunk) => (chunk.type === 'chunk' ? Object.keys(chunk.modules) : []))
+    .map((module) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//u.exec(module)?.[1])
+    .filter((name) => name !== undefined);
+  const texts = [...new Set(packages)].toSorted().map((name) => {
+    const folder = join(root, 'node_modules', name);
+    const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    const file = readdirSync(folder).find((one) => /^licen[cs]e/iu.test(one));
+    const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8');
+    return `${name} ${version}: ${license}\n\n${text}\n`;
+  });
+  writeFileSync(join(app, 'LICENSES.txt'), texts.join('\n'));
+}
+
+/** Koffi's JavaScript and the machine code for this platform. */
+export function copyKoffi(root, app) {
+  const source = join(root, 'node_modules', 'koffi');
+  const target = join(app, 'node_modules', 'koffi');
+  cpSync(source, target, {
+    recursive: true,
+    filter: (path) =>
+      !/\/koffi\/(?:vendor|doc|lib|build)$|\.(?:cc|hh|inc|S|asm|d\.ts|md|txt)$/u.test(path) ||
+      path.endsWith('LICENSE.txt'),
+  });
+  const platform = '@koromix/koffi-linux-x64';
+  const machine = join(dirname(source), platform);
+  cpSync(machine, join(app, 'node_modules', platform), {
+    recursive: true,
+    filter: (path) => !path.includes('musl'),
+  });
+}
+
+/** This process's Node, without symbols where `strip` is at hand. */
+export function copyNode(staging) {
+  const node = join(staging, 'bin', 'node');
+  mkdirSync(dirname(node), { recursive: true });
+  cpSync(process.execPath, node, { dereference: true });
+  chmodSync(node, 0o755);
+  const plain = join(staging, 'bin', 'node.plain');
+  cpSync(node, plain);
+  const stripped = spawnSync('strip', [node]).status === 0;
+  const works = spawnSync(node, ['-e', '0']).status === 0;
+  if (stripped && !works) cpSync(plain, node);
+  rmSync(plain);
+  return node;
+}
+
+const NATIVE_SOURCES = ['Makefile', 'include', 'core', 'kernels', 'cuda'];
+const LIBRARIES = ['libtileloom_cpu.so', 'libtileloom_cuda.so'];
+const IMAGE = 'tileloom_cuda.fatbin';
+
+/** Sources, libraries and, if wanted, the image; says whether the image is in. */
+export function copyNative(root, app, wantImage) {
+  const [from, to] = [join(root, 'native'), join(app, 'native')];
+  for (const name of NATIVE_SOURCES) cpSync(join(from, name), join(to, name), { recursive: true });
+  mkdirSync(join(to, 'build'));
+  for (const name of LIBRARIES) cpSync(join(from, 'build', name), join(to, 'build', name));
+  const image = join(from, 'build', IMAGE);
+  const copied = wantImage && existsSync(image);
+  if (copied) cpSync(image, join(to, 'build', IMAGE));
+  return copied;
+}
+
+/** The corpus, and the layers under the names that bench/gpu/place.ts gives them. */
+export function copyData(root, app) {
+  const require = createRequire(join(root, 'package.json'));
+  const data = join(app, 'data');
+  cpSync(join(root, 'tests', 'fixtures', 'corpus'), join(data, 'corpus'), { recursive: true });
+  for (const file of ['us-atlas/counties-10m.json', 'world-atlas/countries-10m.json']) {
+    cpSync(require.resolve(file), join(data, file.replace('/', '-')));
+  }
+}
+
+/** Newest version of glibc that the symbols of some ELF files ask for. */
+export function glibcOf(files) {
+  const versions = files.flatMap((file) =>
+    [...readFileSync(file, 'latin1').matchAll(/GLIBC_(2\.\d+)\b/gu)].map(([, one]) => one),
+  );
+  const minor = (version) => Number(version.split('.')[1]);
+  return versions.reduce((most, one) => (minor(one) > minor(most) ? one : most), '2.0');
+}
+
+/** Writes a file of this folder with its `@NAME@`s replaced. */
+export function fillIn(name, target, facts) {
+  const text = readFileSync(new URL(name, import.meta.url), 'utf8');
+  writeFileSync(
+    target,
+    text.replaceAll(/@([A-Z_]+)@/gu, (_, key) => facts[key]),
+  );
+}
