@@ -4,8 +4,10 @@ import type { Client } from '@temporalio/client';
 import type { Registry } from '../registry/index.ts';
 import type { IoActivities } from '../workflows/activity-contract.ts';
 import { checkPins } from './check-pins.ts';
+import { liveGpuHosts, liveHosts } from './live-hosts.ts';
 import { prepareRun } from './prepare.ts';
 import { publishRun } from './publish.ts';
+import type { GpuHosts } from './require-gpu.ts';
 import { sealSegment } from './seal.ts';
 import { selectParked } from './select-parked.ts';
 
@@ -22,15 +24,17 @@ const HEARTBEAT_MS = 1_000;
 
 /** Creates the activities of the io queue. */
 export function createIoActivities(dependencies: IoDependencies): IoActivities {
+  const { client } = dependencies;
+  const hosts: GpuHosts = { all: () => liveHosts(client), withGpu: () => liveGpuHosts(client) };
   return {
-    prepareRun: (request) => beating(() => prepareRun(dependencies, request)),
+    prepareRun: (request) => beating(() => prepareRun({ ...dependencies, hosts }, request)),
     sealSegment: (request) => beating(() => sealSegment(dependencies, request)),
     publishRun: (request) =>
       beating(() => publishRun({ ...dependencies, warn: (message) => log.warn(message) }, request)),
     checkPins: (request) => beating(() => checkPins(dependencies, request)),
     selectParked: (request) => beating(() => selectParked(request)),
     cancelRun: async ({ workflowId, runId }) => {
-      await dependencies.client.workflow.getHandle(workflowId, runId).cancel();
+      await client.workflow.getHandle(workflowId, runId).cancel();
     },
   };
 }

@@ -27,8 +27,16 @@ export async function isDeviceLive(
  * Names hosts that are served, ascending. Where every slot of a host is taken it does not poll the
  * pool, so hosts seen there are asked for at their own queue.
  */
-export async function liveHosts(client: Client): Promise<string[]> {
-  const pools = [QUEUES.poolAny, QUEUES.poolCuda];
+export function liveHosts(client: Client): Promise<string[]> {
+  return liveHostsOf(client, [QUEUES.poolAny, QUEUES.poolCuda]);
+}
+
+/** Names hosts that serve work for GPUs: those with one in service poll a pool of their own. */
+export function liveGpuHosts(client: Client): Promise<string[]> {
+  return liveHostsOf(client, [QUEUES.poolCuda]);
+}
+
+async function liveHostsOf(client: Client, pools: readonly string[]): Promise<string[]> {
   const seen = await Promise.all(pools.map((queue) => pollersOf(client, queue, Infinity)));
   const named = seen.flat().map((identity) => identity.split('/')[0] ?? '');
   const hosts = [...new Set(named)].filter((host) => host !== '');

@@ -6,6 +6,7 @@ import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import type { HostActivities, PlanAnswer, PlanCall } from '../workflows/activity-contract.ts';
 import { ActivityError } from './activity-error.ts';
 import type { LeaseBook } from './leases.ts';
+import { fittingSnapshot } from './snapshot-size.ts';
 
 export interface PlanDependencies {
   readonly registry: Registry;
@@ -32,7 +33,7 @@ async function planChunk(
       `host cannot plan for this run: expected registry ${call.registryDigest.slice(0, 12)}, got ${registry.digest.slice(0, 12)}; start this host with the version of tileloom that started the run`,
     );
   }
-  const reading = await snapshot();
+  const reading = fittingSnapshot(await snapshot(), call.request);
   const policy = policyById(call.request.policyId);
   const input = completeRequest(call.request, reading, {
     policy: { id: policy.id, digest: policy.digest },

@@ -1,5 +1,6 @@
 // Owns the prepareRun activity: everything that can be refused is refused here, before work starts.
-// Roots, dataset, columns, CRS, layer, sink; then the run's context and its shards.
+// Hosts with a GPU where the run needs one, roots, dataset, columns, CRS, layer, sink; then the run's
+// context and its shards.
 import { constants } from 'node:fs';
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +16,7 @@ import {
   type PreparedLayer,
   type SinkPaths,
 } from '../datasets/index.ts';
-import type { RunContext } from '../executor/index.ts';
+import { layerKeyOf, type RunContext } from '../executor/index.ts';
 import { policyById } from '../planner/index.ts';
 import type { Registry } from '../registry/index.ts';
 import type { AggregateStep, LayerSpec, PipelineSpec } from '../spec/index.ts';
@@ -28,18 +29,21 @@ import type {
 import { ActivityError } from './activity-error.ts';
 import { writeContext } from './context.ts';
 import { prepareLayerOnThread } from './layer-thread.ts';
+import { requireGpuHost, type GpuHosts } from './require-gpu.ts';
 
 export interface PrepareDependencies {
   readonly registry: Registry;
   readonly roots: readonly string[];
   readonly cacheDir: string;
+  readonly hosts: GpuHosts;
 }
 
 /** Checks a run's inputs, claims its sink and writes what its executors will read. */
 export async function prepareRun(
-  { registry, roots, cacheDir }: PrepareDependencies,
+  { registry, roots, cacheDir, hosts }: PrepareDependencies,
   { runId, spec, shardTilesMax }: PrepareRequest,
 ): Promise<PreparedRun> {
+  await requireGpuHost(spec, hosts);
   const [assign, aggregate] = spec.steps;
   const layerSpec = layerOf(spec, assign.layer);
   const [datasetPath, layerPath, sinkPath] = await Promise.all([
@@ -186,6 +190,7 @@ export function workTemplate(
     bytesPerRow: 8 * (2 + measures),
     bytesOutPerRow: spec.sink.rows ? 4 : 0,
     indexBytes: INDEX_BYTES_FIXED + layer.vertices * INDEX_BYTES_PER_VERTEX,
+    layer: layerKeyOf({ ...assign, geometry: layer }),
     streaming: true,
     ordered: dataset.manifest.ordered,
     measures,

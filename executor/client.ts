@@ -110,6 +110,11 @@ export class ExecutorClient {
     return this.#options.gpu === null ? null : this.#health.quarantine;
   }
 
+  /** Keys of layers whose index lies on the device. */
+  get resident(): readonly string[] {
+    return this.#resident;
+  }
+
   /** Reads the state for a snapshot; a device that is out of service is tried again when it is time. */
   state(): ExecutorState {
     const { quarantine } = this;

@@ -3,6 +3,12 @@ export {
   type ConnectionRequest,
   type ConnectionSettings,
 } from './connection.ts';
+export {
+  readDeviceStates,
+  writeDeviceStates,
+  type DeviceState,
+  type ReportedDevice,
+} from './device-states.ts';
 export { ServerError, type ServerErrorCode } from './errors.ts';
 export { takeLock, type FileLock } from './file-lock.ts';
 export { TEMPORAL_CLI_VERSION, homePaths, type Environment, type HomePaths } from './home-paths.ts';

@@ -1,9 +1,11 @@
-// Owns the host's lane slots: leases, and the slot supplier of the pool queue that waits while none
+// Owns the host's lane slots: leases, and the slot suppliers of the pool queues that wait while none
 // is free, so that whichever host has room answers claimHost.
 //
 // I1 leases ≤ capacity, always
-// I2 a permit to poll is granted only while leases + outstanding permits < capacity; checking
-//    leases alone would admit one claim per idle poll too many
+// I2 a permit to poll a queue is granted only while leases + its outstanding permits < capacity;
+//    checking leases alone would admit one claim per idle poll too many. Queues do not share permits:
+//    idle polls of one would keep the other from being polled at all. So a claim may find that another
+//    queue's claim was faster; it is refused, and the lane claims again.
 // I3 a lease ends by release or by `ttlMs` without a sign of life; either lets a waiting poll go on
 // I4 a host that drains grants no permit and no lease
 //
@@ -29,31 +31,52 @@ interface Waiter {
   readonly grant: (permit: SlotPermit) => void;
 }
 
+/** One pool queue that this host polls. */
+interface PolledQueue {
+  /** False: nothing is claimed there for now. */
+  readonly isOpen: () => boolean;
+  readonly permits: Set<SlotPermit>;
+  readonly waiters: Set<Waiter>;
+}
+
+type Supplier = CustomSlotSupplier<ActivitySlotInfo>;
+
 /** The leases of one host process. */
 export class LeasePool {
   readonly capacity: number;
-  readonly supplier: CustomSlotSupplier<ActivitySlotInfo>;
+  readonly supplier: Supplier;
   readonly #options: LeasePoolOptions;
   /** Lease id → time at which it expires. */
   readonly #leases = new Map<string, number>();
-  readonly #permits = new Set<SlotPermit>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #queues: PolledQueue[] = [];
   #draining = false;
   #sweepPlanned = false;
 
   constructor(options: LeasePoolOptions) {
     this.capacity = options.capacity;
     this.#options = options;
-    this.supplier = {
+    this.supplier = this.createSupplier(() => true);
+  }
+
+  /** Creates the slot supplier of one more queue. */
+  createSupplier(isOpen: () => boolean): Supplier {
+    const queue: PolledQueue = { isOpen, permits: new Set(), waiters: new Set() };
+    this.#queues.push(queue);
+    return {
       type: 'custom',
-      reserveSlot: (_context, abortSignal) => this.#reserve(abortSignal),
+      reserveSlot: (_context, abortSignal) => this.#reserve(queue, abortSignal),
       tryReserveSlot: () => null,
       markSlotUsed: () => undefined,
       releaseSlot: ({ permit }) => {
-        this.#permits.delete(permit);
+        queue.permits.delete(permit);
         this.#pump();
       },
     };
+  }
+
+  /** Looks again which queues are open. */
+  wake(): void {
+    this.#pump();
   }
 
   get leases(): number {
@@ -62,7 +85,7 @@ export class LeasePool {
   }
 
   get permits(): number {
-    return this.#permits.size;
+    return this.#queues.reduce((sum, { permits }) => sum + permits.size, 0);
   }
 
   get draining(): boolean {
@@ -86,10 +109,10 @@ export class LeasePool {
     };
   }
 
-  #reserve(abortSignal: AbortSignal): Promise<SlotPermit> {
+  #reserve(queue: PolledQueue, abortSignal: AbortSignal): Promise<SlotPermit> {
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        this.#waiters.delete(waiter);
+        queue.waiters.delete(waiter);
         // The SDK knows its own reason, an AbortError; anything else it logs as an error.
         reject(abortSignal.reason);
       };
@@ -104,7 +127,7 @@ export class LeasePool {
         return;
       }
       abortSignal.addEventListener('abort', abort);
-      this.#waiters.add(waiter);
+      queue.waiters.add(waiter);
       this.#pump();
     });
   }
@@ -112,11 +135,16 @@ export class LeasePool {
   /** Grants waiting polls while there is room. */
   #pump(): void {
     this.#expire();
-    for (const waiter of this.#waiters) {
-      if (this.#draining || this.#leases.size + this.#permits.size >= this.capacity) return;
+    for (const queue of this.#queues) this.#pumpQueue(queue);
+  }
+
+  #pumpQueue({ isOpen, permits, waiters }: PolledQueue): void {
+    for (const waiter of waiters) {
+      if (this.#draining || !isOpen()) return;
+      if (this.#leases.size + permits.size >= this.capacity) return;
       const permit: SlotPermit = {};
-      this.#waiters.delete(waiter);
-      this.#permits.add(permit);
+      waiters.delete(waiter);
+      permits.add(permit);
       waiter.grant(permit);
     }
   }

@@ -1,31 +1,20 @@
-// Owns the composition of one worker process: identity, leases, device executors, Temporal workers.
-//
-// The process polls five queues: workflows, io (prepare, seal, publish), the pool (claimHost; its slot
-// supplier waits while the host has no free lease), its own host queue (plan) and one per device
-// (execute). It holds no native code; kernels run in the executor children.
+// Owns the composition of one worker process: identity, leases, device executors, Temporal workers. It
+// holds no native code; kernels run in the executor children.
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import {
-  createDeviceActivities,
-  createHostActivities,
-  createIoActivities,
-  createPoolActivities,
-  withFailures,
-} from '../activities/index.ts';
-import { ExecutorClient } from '../executor/index.ts';
-import { homePaths, type ConnectionSettings } from '../server/index.ts';
+import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
-import { QUEUES } from '../workflows/activity-contract.ts';
+import { findDevices, gpuStates, hasGpuInService, type DeviceSet } from './devices.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';
 import { createLogger } from './logging.ts';
+import { createWorkers } from './queues.ts';
 import { failLostActivities } from './recover.ts';
 import { loadRegistry } from './registry.ts';
-import { trackInFlight } from './track-in-flight.ts';
-import { workflowBundlePath } from './workflow-bundle.ts';
+import { createReopener } from './reopen.ts';
 
 export interface StartWorkerOptions {
   readonly settings: ConnectionSettings;
@@ -38,6 +27,10 @@ export interface StartWorkerOptions {
   readonly lanes?: number | undefined;
   /** JSON file that adds variants of external kernel libraries to the registry. */
   readonly externalRegistry?: string | undefined;
+  /** False: GPUs are not looked for. */
+  readonly useGpus?: boolean | undefined;
+  /** Device memory that each GPU's arenas and indexes may take; default: 7/8 of what is free. */
+  readonly gpuMemoryBytesMax?: number | undefined;
   readonly logLevel?: string | undefined;
   /** Milliseconds without progress after which a chunk counts as hung. */
   readonly stallMs?: number | undefined;
@@ -45,6 +38,8 @@ export interface StartWorkerOptions {
 
 export interface RunningWorker {
   readonly hostId: string;
+  /** Devices that it works with: `cpu`, then GPUs. */
+  readonly deviceIds: readonly string[];
   /** Resolves when the worker has shut down. */
   run(): Promise<void>;
   /** Stops claiming, finishes the chunks in flight, then ends. */
@@ -53,56 +48,15 @@ export interface RunningWorker {
 
 const LANES_PER_DEVICE = 2;
 const LEASE_TTL_MS = 30_000;
-const STALL_MS = 60_000;
-const LOAD_MS = 15 * 60_000;
-const CANCEL_GRACE_MS = 3_000;
-const EXECUTOR_START_MS = 60_000;
 const DRAIN_POLL_MS = 50;
 const DRAIN_MS_MAX = 120_000;
 
 /** Starts a worker process's parts and connects them to the Temporal service. */
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const log = createLogger(options.logLevel ?? 'info');
-  const paths = homePaths();
-  const identity = await takeHostIdentity(paths.hosts, options.hostId);
+  const identity = await takeHostIdentity(homePaths().hosts, options.hostId);
   try {
-    const registry = await loadRegistry(options.externalRegistry);
-    const threads = options.threads ?? availableCores();
-    const executor = new ExecutorClient({
-      deviceId: 'cpu',
-      threads,
-      cacheDir: paths.layers,
-      lockPath: join(identity.directory, 'device-cpu.lock'),
-      externalRegistry: options.externalRegistry ?? null,
-      gpu: null,
-      stallMs: options.stallMs ?? STALL_MS,
-      loadMs: LOAD_MS,
-      cancelGraceMs: CANCEL_GRACE_MS,
-      startMs: EXECUTOR_START_MS,
-      onLog: (line) => log.warn({ executor: 'cpu' }, line),
-    });
-    const leases = new LeasePool({
-      capacity: options.lanes ?? LANES_PER_DEVICE,
-      ttlMs: LEASE_TTL_MS,
-      now: () => Date.now(),
-    });
-    const probe = createHostProbe({
-      host: identity.hostId,
-      bootId: identity.bootId,
-      coresMax: threads,
-      cpuState: () => ({ slotsBusy: executor.jobsInFlight, slots: 1, quarantine: null }),
-    });
-    const parts: WorkerParts = {
-      options,
-      identity,
-      executor,
-      leases,
-      registry,
-      log,
-      threads,
-      probe,
-    };
-    return await connectWorkers(parts);
+    return await connectWorkers(await createParts(options, identity, log));
   } catch (error) {
     identity.release();
     throw error;
@@ -112,12 +66,73 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
 interface WorkerParts {
   readonly options: StartWorkerOptions;
   readonly identity: HostIdentity;
-  readonly executor: ExecutorClient;
+  readonly devices: DeviceSet;
   readonly leases: LeasePool;
   readonly registry: Awaited<ReturnType<typeof loadRegistry>>;
   readonly log: Logger;
   readonly threads: number;
   readonly probe: HostProbe;
+}
+
+async function createParts(
+  options: StartWorkerOptions,
+  identity: HostIdentity,
+  log: Logger,
+): Promise<WorkerParts> {
+  const paths = homePaths();
+  const registry = await loadRegistry(options.externalRegistry);
+  const threads = options.threads ?? availableCores();
+  let changed = (): void => undefined;
+  const devices = await findDevices({
+    threads,
+    externalRegistry: options.externalRegistry,
+    useGpus: options.useGpus ?? true,
+    gpuMemoryBytesMax: options.gpuMemoryBytesMax ?? null,
+    stallMs: options.stallMs,
+    folders: {
+      host: identity.directory,
+      ...{ devices: paths.devices, layers: paths.layers, images: paths.images },
+    },
+    onLog: (deviceId, line) => log.warn({ executor: deviceId }, line),
+    onState: () => changed(),
+  });
+  const leases = new LeasePool({
+    capacity: options.lanes ?? LANES_PER_DEVICE * devices.all.length,
+    ttlMs: LEASE_TTL_MS,
+    now: () => Date.now(),
+  });
+  const reopen = createReopener({
+    isInService: () => devices.gpus.length === 0 || hasGpuInService(devices.gpus),
+    look: () => {
+      gpuStates(devices.gpus);
+      leases.wake();
+    },
+  });
+  changed = (): void => {
+    leases.wake();
+    reopen();
+    writeDeviceStates(identity.directory, statesOf(devices));
+  };
+  const probe = createHostProbe({
+    host: identity.hostId,
+    bootId: identity.bootId,
+    coresMax: threads,
+    cpuState: () => {
+      const { slotsBusy, quarantine } = devices.cpu.executor.state();
+      return { slotsBusy, slots: 1, quarantine };
+    },
+    gpus: () => gpuStates(devices.gpus),
+    gpuProblem: devices.gpuProblem,
+  });
+  return { options, identity, devices, leases, registry, log, threads, probe };
+}
+
+function statesOf({ all }: DeviceSet): Parameters<typeof writeDeviceStates>[1] {
+  return all.map(({ deviceId, executor }) => ({
+    deviceId,
+    quarantine: executor.quarantine,
+    resident: executor.resident,
+  }));
 }
 
 /** Cores this process may use: control group quota and affinity included. */
@@ -126,24 +141,34 @@ function availableCores(): number {
 }
 
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
-  const { options, identity, executor, leases, log } = parts;
+  const { options, identity, devices, leases, log, probe, registry } = parts;
   const { connectionOptions, namespace } = options.settings;
   const native = await NativeConnection.connect(connectionOptions);
   const connection = await Connection.connect(connectionOptions);
   const client = new Client({ connection, namespace });
   const inFlight = new InFlight(join(identity.directory, 'in-flight'), identity.bootId);
-  executor.warm();
-  const workers = await createWorkers(parts, native, client, inFlight);
+  for (const { executor } of devices.all) executor.warm();
+  const workers = await createWorkers({
+    ...{ connection: native, namespace, client, roots: options.roots, registry },
+    ...{ host: identity.hostId, bootId: identity.bootId, cacheDir: homePaths().layers },
+    ...{ leases, devices, probe, inFlight },
+  });
   const recovered = await failLostActivities(client, inFlight);
+  const deviceIds = devices.all.map(({ deviceId }) => deviceId);
+  const { gpuProblem } = devices;
   log.info(
-    { host: identity.hostId, lanes: leases.capacity, threads: parts.threads, recovered },
+    {
+      ...{ host: identity.hostId, lanes: leases.capacity, threads: parts.threads, recovered },
+      ...{ devices: deviceIds, ...(gpuProblem === null ? {} : { gpuProblem }) },
+    },
     'worker is polling',
   );
   const stopped = Promise.all(workers.map((worker) => worker.run()));
   stopped.catch(() => undefined);
   let ending: Promise<void> | null = null;
   const close = async (): Promise<void> => {
-    await executor.stop();
+    await Promise.all(devices.all.map(({ executor }) => executor.stop()));
+    probe.close();
     await connection.close();
     await native.close();
     identity.release();
@@ -155,95 +180,15 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
       await (ending ??= close());
     }
   };
+  const isBusy = (): boolean => devices.all.some(({ executor }) => executor.jobsInFlight > 0);
   const shutdown = async (): Promise<void> => {
     leases.drain();
     const deadline = performance.now() + DRAIN_MS_MAX;
-    while (executor.jobsInFlight > 0 && performance.now() < deadline) {
+    while (isBusy() && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     }
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await run();
   };
-  return { hostId: identity.hostId, run, shutdown };
-}
-
-async function createWorkers(
-  parts: WorkerParts,
-  connection: NativeConnection,
-  client: Client,
-  inFlight: InFlight,
-): Promise<readonly Worker[]> {
-  const { options, identity, executor, leases, registry, probe } = parts;
-  const host = identity.hostId;
-  const leaseBook = leases.book();
-  const poolActivities = createPoolActivities({
-    leases: leaseBook,
-    host,
-    bootId: identity.bootId,
-    devices: ['cpu'],
-  });
-  const common: WorkerOptions = {
-    connection,
-    namespace: options.settings.namespace,
-    taskQueue: QUEUES.workflows,
-    identity: `${host}/${process.pid}`,
-    maxHeartbeatThrottleInterval: '1s',
-    defaultHeartbeatThrottleInterval: '1s',
-    stickyQueueScheduleToStartTimeout: '1s',
-    shutdownGraceTime: '30s',
-    shutdownForceTime: '60s',
-    interceptors: { activity: [trackInFlight(inFlight)] },
-  };
-  const activityWorker = (taskQueue: string, activities: object, slots: number): Promise<Worker> =>
-    Worker.create({
-      ...common,
-      taskQueue,
-      activities: withFailures(activities),
-      maxConcurrentActivityTaskExecutions: slots,
-    });
-  return Promise.all([
-    Worker.create({
-      ...common,
-      workflowBundle: { codePath: await workflowBundlePath() },
-      maxCachedWorkflows: 200,
-    }),
-    activityWorker(
-      QUEUES.io,
-      createIoActivities({ client, registry, roots: options.roots, cacheDir: homePaths().layers }),
-      4,
-    ),
-    Worker.create({
-      ...common,
-      taskQueue: QUEUES.poolAny,
-      activities: withFailures(poolActivities),
-      tuner: poolTuner(leases),
-    }),
-    activityWorker(
-      QUEUES.host(host),
-      {
-        ...createHostActivities({ registry, leases: leaseBook, snapshot: probe.read }),
-        ...poolActivities,
-      },
-      leases.capacity * 2 + 2,
-    ),
-    activityWorker(
-      QUEUES.device(host, 'cpu'),
-      createDeviceActivities({
-        device: { deviceClass: probe.deviceClass, executor },
-        leases: leaseBook,
-      }),
-      leases.capacity * 2 + 2,
-    ),
-  ]);
-}
-
-/** Activity slots of the pool queue are the host's free leases; the other kinds are not used. */
-function poolTuner(leases: LeasePool): NonNullable<WorkerOptions['tuner']> {
-  const fixed = { type: 'fixed-size', numSlots: 2 } as const;
-  return {
-    workflowTaskSlotSupplier: fixed,
-    activityTaskSlotSupplier: leases.supplier,
-    localActivityTaskSlotSupplier: fixed,
-    nexusTaskSlotSupplier: fixed,
-  };
+  return { hostId: identity.hostId, deviceIds, run, shutdown };
 }

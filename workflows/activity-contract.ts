@@ -112,12 +112,14 @@ export interface ExecuteAnswer {
   readonly outside: number;
   readonly invalid: number;
   readonly deviceClass: string;
-  /** Digest of the compiled library that ran. */
+  /** Digest of the machine code that ran: of the compiled library, or of the GPU's image. */
   readonly image: string;
   readonly peakBytes: number;
+  /** Of a GPU: its memory at most, and rows that the host decided after it could not. */
+  readonly device?: { readonly peakBytes: number; readonly repairedRows: number };
   /**
-   * Seconds: waiting in the device queue, then working; of the work, by stage (summed over
-   * threads).
+   * Seconds: waiting in the device queue, then working: what the chunk took of the whole device; by stage,
+   * summed over calls in flight.
    */
   readonly seconds: {
     readonly queued: number;
@@ -125,6 +127,9 @@ export interface ExecuteAnswer {
     readonly read: number;
     readonly kernel: number;
     readonly write: number;
+    /** Copies to and from a GPU. */
+    readonly upload?: number;
+    readonly download?: number;
   };
 }
 

@@ -229,6 +229,8 @@ export interface ShardInput {
     readonly name: string;
     readonly mode: 'auto' | 'cpu' | 'gpu';
     readonly precision: 'auto' | 'fp32' | 'fp64';
+    /** What becomes of the run where they cannot be had; absent in runs of old versions. */
+    readonly ifImpossible?: 'hold' | 'fail';
     readonly policy: string;
   };
   readonly prepared: PreparedRun;

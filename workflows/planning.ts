@@ -1,6 +1,13 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
-import type { Pin, Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
+import type {
+  Pin,
+  Plan,
+  PlanDecision,
+  PlanRefusal,
+  PlanRequest,
+  PlanSummary,
+} from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
 import type {
   ExecuteAnswer,
@@ -85,7 +92,7 @@ function wholeCall(
         remainingRows: Math.max(rows, remainingRows(shard)),
         chunkIndex: shard.counts.chunks,
       },
-      requested: { mode: spec.mode, precision: spec.precision },
+      requested: requestedOf(spec),
       pins: pins.map(requestPin),
       limits: {
         memoryBytesMax: operator.limits.memoryBytesMax,
@@ -98,6 +105,16 @@ function wholeCall(
       policyId: spec.policy,
     },
   };
+}
+
+/** What is asked for; a run that asks for nothing says nothing of what becomes of it. */
+function requestedOf({
+  mode,
+  precision,
+  ifImpossible,
+}: ShardState['input']['spec']): PlanRequest['requested'] {
+  const asks = mode !== 'auto' || precision !== 'auto';
+  return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
 }
 
 /** What is excluded on the leased host; a suspect's own failures count for each of its devices. */

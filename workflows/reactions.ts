@@ -127,7 +127,11 @@ function outOfMemory(
 ): Reaction {
   const range = lane.reservation;
   if (range === null) return GO_ON;
-  if (range.endTile - range.firstTile <= 1) return kernelFault(shard, lane, failure, attempt);
+  if (range.endTile - range.firstTile <= 1) {
+    // The variant is excluded there: what others may take was never in question.
+    shard.chunkRowsMax = null;
+    return kernelFault(shard, lane, failure, attempt);
+  }
   const half = Math.floor(rowsOf(shard, range) / 2);
   const rowsMax = Math.max(shard.input.prepared.tileRows, half);
   shard.chunkRowsMax = Math.min(shard.chunkRowsMax ?? rowsMax, rowsMax);

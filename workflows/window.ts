@@ -176,6 +176,7 @@ function startShard(run: RunState, prepared: PreparedRun, progress: ShardProgres
       name: spec.name,
       mode: spec.plan.mode,
       precision: spec.plan.precision,
+      ...(spec.plan.ifImpossible === undefined ? {} : { ifImpossible: spec.plan.ifImpossible }),
       policy: spec.plan.policy,
     },
     prepared: { ...prepared, shards: [], warnings: [] },

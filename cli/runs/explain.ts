@@ -148,7 +148,7 @@ function planOnce(
     schema: 'tileloom.plan-input/1',
     where,
     work,
-    requested: { mode: spec.plan.mode, precision: spec.plan.precision },
+    requested: requestedOf(spec),
     pins: resolvePins(pins, where, work, snapshot.takenAt),
     limits: {
       memoryBytesMax: spec.limits.memoryBytesMax,
@@ -163,6 +163,13 @@ function planOnce(
     registry: { digest: REGISTRY.digest },
   };
   return plan(input, policy, REGISTRY);
+}
+
+/** As a lane asks. */
+function requestedOf({ plan }: PipelineSpec): PlanInput['requested'] {
+  const { mode, precision, ifImpossible } = plan;
+  const asks = mode !== 'auto' || precision !== 'auto';
+  return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
 }
 
 function advance(

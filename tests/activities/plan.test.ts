@@ -9,7 +9,7 @@ import {
   type DeviceSnapshot,
   type TelemetrySnapshot,
 } from '../../telemetry/index.ts';
-import type { PlanCall } from '../../workflows/activity-contract.ts';
+import type { PlanAnswer, PlanCall } from '../../workflows/activity-contract.ts';
 import { planCall } from '../../workflows/planning.ts';
 import { createLane } from '../../workflows/lane.ts';
 import { openShard, reserve } from '../../workflows/shard-state.ts';
@@ -145,9 +145,9 @@ const answer = async (call: PlanCall, snapshot = FULL): Promise<{ decision: Plan
   createHostActivities({ registry, leases: LEASES, snapshot: () => snapshot }).plan(call);
 
 describe('the plan activity', () => {
-  test('a call with 6 exclusions and 5 pins with long reasons has 2 KiB at most', () => {
+  test('a call with every variant excluded and 5 pins with long reasons has 2 KiB at most', () => {
     const call = fullCall(PINS);
-    expect(call.request.excluded).toHaveLength(6);
+    expect(call.request.excluded).toHaveLength(variants.length);
     expect(call.request.pins.map(({ id }) => id)).toEqual(PINS.map(({ id }) => id));
     expect(bytesOf(call)).toBeLessThanOrEqual(2_048);
   });
@@ -169,6 +169,33 @@ describe('the plan activity', () => {
     const devices = cpu === undefined ? [] : [cpu];
     const snapshot = { ...FULL, backend: 'unavailable', reason: why, devices } as const;
     expect(bytesOf(await answer(fullCall([], 'none'), snapshot))).toBeLessThanOrEqual(3_072);
+  });
+
+  test('an answer of a host with eight GPUs leaves out busy ones, never those the call names', async () => {
+    const busy = (index: number, slotsBusy: number): DeviceSnapshot => ({
+      ...gpu(index),
+      slotsBusy,
+      gpu: {
+        ...{ powerWatts: 612.5, eccErrors: 0, pcieGeneration: 5 },
+        clockEvents: ['sw-power-cap', 'hw-thermal'],
+        resident: ['0123456789abcdef-half-open-first', '0123456789abcdef-covers-first'],
+        unread: { powerWatts: 'not-supported', eccErrors: 'not-supported' },
+      },
+    });
+    const [cpu] = FULL.devices;
+    const gpus = [4, 3, 2, 1, 0, 5, 6, 7].map((slotsBusy, index) => busy(index, slotsBusy));
+    const snapshot = { ...FULL, devices: [...(cpu === undefined ? [] : [cpu]), ...gpus] };
+    const free = (await answer(fullCall([], 'none'), snapshot)) as PlanAnswer;
+    expect(bytesOf(free)).toBeLessThanOrEqual(3_072);
+    const kept = free.snapshot.devices.map(({ deviceId }) => deviceId);
+    expect(kept).toContain('cpu');
+    // The plan before was made for GPU 1; of the others GPU 4 is idle.
+    expect(kept).toContain(gpu(1).deviceId);
+    const pinned = pin(1, { aspect: 'device', value: gpu(7).deviceId });
+    const held = (await answer(fullCall([pinned], 'none'), snapshot)) as PlanAnswer;
+    expect(bytesOf(held)).toBeLessThanOrEqual(3_072);
+    expect(held.snapshot.devices.map(({ deviceId }) => deviceId)).toContain(gpu(7).deviceId);
+    expect(held.snapshot.devices.every((one) => one.gpu?.unread === undefined)).toBe(true);
   });
 
   test('a pin whose chunks are used up is not in force', async () => {
@@ -194,7 +221,11 @@ describe('the plan activity', () => {
   // Every aspect pinned at once, on a host with long names, is the one case that exceeds 3 KiB a little.
   test.each([
     ['three aspects', PINS.slice(0, 3), 3_072],
-    ['all aspects', [...PINS, pin(6, { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' })], 3_328],
+    [
+      'all aspects',
+      [...PINS, pin(6, { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' })],
+      3_328,
+    ],
   ])('an answer with 32 pins of every scope for %s is short', async (_, pins, bytesMax) => {
     const scopes: readonly Pin['scope'][] = [
       { kind: 'run' },

@@ -110,6 +110,25 @@ describe('LeasePool', () => {
     expect(second.permit).not.toBeNull();
   });
 
+  test('keeps idle polls of one queue from starving another, and never leases too much', async () => {
+    const { pool, poll } = rig(1);
+    let isOpen = false;
+    const supplier = pool.createSupplier(() => isOpen);
+    const idle = poll();
+    let permit: SlotPermit | null = null;
+    void supplier
+      .reserveSlot(CONTEXT, new AbortController().signal)
+      .then((granted) => (permit = granted));
+    await settle();
+    expect([idle.permit !== null, permit]).toEqual([true, null]);
+    isOpen = true;
+    pool.wake();
+    await settle();
+    expect(permit).not.toBeNull();
+    pool.book().claim(OWNER);
+    expect(() => pool.book().claim(OWNER)).toThrow(expect.objectContaining({ code: 'LEASE_LOST' }));
+  });
+
   test('rejects an aborted reservation with an AbortError and forgets it', async () => {
     const { pool, poll } = rig(1);
     const lease = pool.book().claim(OWNER);

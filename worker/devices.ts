@@ -1,0 +1,132 @@
+// Owns the devices of one worker process: its CPU, and the GPUs that the driver knew when it started.
+//
+// I1 a device has one executor process at most, and one queue
+// I2 GPUs are never a condition: without them, or with a driver that hangs, the CPU does the work
+import { join } from 'node:path';
+import {
+  ExecutorClient,
+  discoverGpus,
+  type DiscoveredGpus,
+  type ExecutorClientOptions,
+} from '../executor/index.ts';
+import type { GpuDeviceState } from '../telemetry/probes/index.ts';
+
+export type GpuEntry = DiscoveredGpus['gpus'][number];
+
+export interface WorkerDevice {
+  readonly deviceId: string;
+  /** Null: of the probe, which looks at the processor. */
+  readonly deviceClass: string | null;
+  readonly executor: ExecutorClient;
+  /** Null: the CPU. */
+  readonly gpu: GpuEntry | null;
+}
+
+export interface DeviceSet {
+  readonly all: readonly WorkerDevice[];
+  readonly cpu: WorkerDevice;
+  readonly gpus: readonly WorkerDevice[];
+  /** Why CUDA finds no GPU although there may be one; null: there is one, or none is to be found. */
+  readonly gpuProblem: string | null;
+}
+
+export interface DeviceSettings {
+  readonly threads: number;
+  readonly externalRegistry: string | undefined;
+  readonly useGpus: boolean;
+  readonly gpuMemoryBytesMax: number | null;
+  readonly stallMs: number | undefined;
+  /** Folder of the host, of device locks, layers and images. */
+  readonly folders: {
+    readonly host: string;
+    readonly devices: string;
+    readonly layers: string;
+    readonly images: string;
+  };
+  readonly onLog: (deviceId: string, line: string) => void;
+  readonly onState: () => void;
+}
+
+/** Batches in flight on a GPU: reading, computing and settling at the same time. */
+const GPU_SLOTS = 3;
+const STALL_MS = 60_000;
+const LOAD_MS = 15 * 60_000;
+const CANCEL_GRACE_MS = 3_000;
+const EXECUTOR_START_MS = 60_000;
+
+/** Finds the devices; starts nothing but the look at the driver. */
+export async function findDevices(settings: DeviceSettings): Promise<DeviceSet> {
+  const none = { gpus: [], driverVersion: null, problem: null };
+  const found = settings.useGpus ? await discoverGpus() : none;
+  const { folders, threads } = settings;
+  const cpu: WorkerDevice = {
+    deviceId: 'cpu',
+    deviceClass: null,
+    gpu: null,
+    executor: createExecutor(settings, {
+      deviceId: 'cpu',
+      threads,
+      lockPath: join(folders.host, 'device-cpu.lock'),
+      gpu: null,
+    }),
+  };
+  const gpus = found.gpus.map((gpu) => createGpu(settings, gpu));
+  return { all: [cpu, ...gpus], cpu, gpus, gpuProblem: problemOf(found) };
+}
+
+/** A host without any driver is a host without a GPU: nothing to look for. */
+function problemOf({ problem }: DiscoveredGpus): string | null {
+  return problem === null || problem.includes('has no driver') ? null : problem;
+}
+
+function createGpu(settings: DeviceSettings, gpu: GpuEntry): WorkerDevice {
+  const { folders, gpuMemoryBytesMax } = settings;
+  return {
+    deviceId: gpu.uuid,
+    deviceClass: `gpu-sm${gpu.capability}`,
+    gpu,
+    executor: createExecutor(settings, {
+      deviceId: gpu.uuid,
+      threads: GPU_SLOTS,
+      lockPath: join(folders.devices, `${gpu.uuid}.lock`),
+      gpu: {
+        ordinal: gpu.ordinal,
+        uuid: gpu.uuid,
+        memoryBytesMax: gpuMemoryBytesMax,
+        imagesDir: folders.images,
+      },
+    }),
+  };
+}
+
+function createExecutor(
+  { folders, externalRegistry, stallMs, onLog, onState }: DeviceSettings,
+  device: Pick<ExecutorClientOptions, 'deviceId' | 'threads' | 'lockPath' | 'gpu'>,
+): ExecutorClient {
+  return new ExecutorClient({
+    ...device,
+    cacheDir: folders.layers,
+    externalRegistry: externalRegistry ?? null,
+    stallMs: stallMs ?? STALL_MS,
+    loadMs: LOAD_MS,
+    cancelGraceMs: CANCEL_GRACE_MS,
+    startMs: EXECUTOR_START_MS,
+    onLog: (line) => onLog(device.deviceId, line),
+    onState,
+  });
+}
+
+/** GPUs as a snapshot shows them; one that is out of service is tried again when it is time. */
+export function gpuStates(gpus: readonly WorkerDevice[]): readonly GpuDeviceState[] {
+  return gpus.flatMap(({ gpu, deviceClass, executor }) => {
+    if (gpu === null) return [];
+    const { uuid, pciBusId, name, memTotalBytes, fp64Ratio } = gpu;
+    const facts = { uuid, pciBusId, name, memTotalBytes, fp64Ratio };
+    return [{ ...facts, deviceClass: deviceClass ?? 'gpu', ...executor.state(), slots: 1 }];
+  });
+}
+
+/** Whether work that needs a GPU can be done here now. */
+export function hasGpuInService(gpus: readonly WorkerDevice[]): boolean {
+  return gpus.some(({ executor }) => executor.quarantine === null);
+}
