@@ -143,6 +143,7 @@ export class ErrorSlot {
     const row = Number(view.getBigInt64(16, true));
     const column = view.getInt32(24, true);
     const known = view.getInt32(0, true) === status;
+    const deviceError = known ? view.getInt32(28, true) : 0;
     const parts = known && tile >= 0 ? [`tile ${tile}`] : [];
     const name = known && column >= 0 ? (columnNames[column] ?? `column ${column}`) : null;
     if (name !== null) {
@@ -157,6 +158,7 @@ export class ErrorSlot {
         tile: known && tile >= 0 ? tile : null,
         row: known && row >= 0 ? row : null,
         column: name,
+        ...(deviceError === 0 ? {} : { deviceError }),
       },
     });
   }

@@ -128,6 +128,18 @@ void State::write_log() const {
   close(file);
 }
 
+extern "C" __attribute__((visibility("default"))) uint64_t fake_calls_of(const char *function) {
+  State &state = State::get();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto found = state.calls_of.find(function);
+  return found == state.calls_of.end() ? 0 : found->second;
+}
+
+extern "C" __attribute__((visibility("default"))) uint64_t fake_calls() {
+  const std::lock_guard<std::mutex> lock(State::get().mutex);
+  return State::get().calls;
+}
+
 Context *current() { return current_context; }
 void set_current(Context *context) { current_context = context; }
 
@@ -150,6 +162,7 @@ int begin_on(const char *function, const std::string &device, bool waits) {
       const std::lock_guard<std::mutex> lock(state.mutex);
       state.control.refresh();
       state.calls += first ? 1 : 0;
+      state.calls_of[function] += first ? 1 : 0;
       if (state.poison != 0) {
         return state.poison;
       }
