@@ -15,7 +15,9 @@ import {
   type Screening,
   type ScreeningRequest,
 } from './candidates.ts';
+import { mergedScreening, winnerOf, type Winner } from './competition.ts';
 import { crossoverUnits } from './crossover.ts';
+import { citeOutOfService } from './device-health.ts';
 import type { PolicyData } from './policy.ts';
 import { reason } from './reasons.ts';
 import type { Pin, PinAspect, PlanInput, Reason, RequestedPrecision } from './types.ts';
@@ -37,25 +39,50 @@ export function attemptPlan(given: PlanInput, policy: PolicyData, registry: Regi
   const reasons: Reason[] = [];
   const input = freshEnough(given, policy, reasons);
   const pins = pinsByAspect(input.pins.winners);
-  citeAvailability(input, reasons);
+  citeAvailability(input, policy, reasons);
   citePins(input, reasons);
   const choice = chooseRuntime(input, policy, operation, pins, reasons);
   const precision = (pins.precision?.value ?? input.requested.precision) as RequestedPrecision;
   const request = { input, policy, variants: operation.variants, pins, precision };
-  const screening = screenWithFallbacks(request, choice, reasons);
-  const chosen = bestOf(screening.admitted);
+  const { screening, winner } = decide(request, choice, reasons);
+  const { chosen } = winner;
   if (chosen !== null) {
     citePrecision(chosen, reasons);
-    citeVariant(chosen, screening, reasons);
+    if (winner.because === null) citeVariant(chosen, screening, reasons);
+    else reasons.push(winner.because);
   }
   return { input, pins, chosen, screening, reasons };
+}
+
+interface Decided {
+  readonly screening: Screening;
+  readonly winner: Winner;
+}
+
+function decide(request: Unplaced, choice: RuntimeChoice, reasons: Reason[]): Decided {
+  const { placement } = request.policy;
+  if (placement === undefined || !choice.open) {
+    const screening = screenWithFallbacks(request, choice, reasons);
+    return { screening, winner: { chosen: bestOf(screening.admitted), because: null } };
+  }
+  const said = { cpu: [] as Reason[], gpu: [] as Reason[] };
+  const screen = (runtime: Runtime): Screening =>
+    screenPrecisions({ ...request, runtime, byTime: true }, said[runtime]);
+  const screening = mergedScreening(request, screen('cpu'), screen('gpu'));
+  const winner = winnerOf(placement, request.input, screening);
+  if (winner.chosen !== null) reasons.push(...said[winner.chosen.variant.runtime]);
+  return { screening, winner };
 }
 
 interface RuntimeChoice {
   readonly runtime: Runtime;
   /** Whether a pin or the pipeline asked for it, so that no other runtime will do. */
   readonly forced: boolean;
+  /** Whether the devices compete instead; then `runtime` says nothing. */
+  readonly open?: boolean;
 }
+
+type Unplaced = Omit<ScreeningRequest, 'runtime' | 'byTime'>;
 
 function freshEnough(input: PlanInput, policy: PolicyData, reasons: Reason[]): PlanInput {
   const limitMs = policy.telemetry.ageMsMax;
@@ -75,13 +102,16 @@ function pinsByAspect(winners: readonly Pin[]): PinsByAspect {
   return pins;
 }
 
-function citeAvailability(input: PlanInput, reasons: Reason[]): void {
+function citeAvailability(input: PlanInput, policy: PolicyData, reasons: Reason[]): void {
   const { backend, reason: why } = input.snapshot;
   if (backend === 'unavailable') {
     reasons.push(reason('TELEMETRY_UNAVAILABLE', { why: why ?? 'no reason given' }));
   }
   if (!hasGpu(input)) {
     reasons.push(reason('NO_GPU'));
+  }
+  if (policy.placement !== undefined) {
+    reasons.push(...citeOutOfService(input.snapshot));
   }
 }
 
@@ -122,6 +152,10 @@ function chooseRuntime(
   const units = work.workUnits ?? work.rows;
   const unit = work.workUnits === null ? 'rows' : 'work units';
   const threshold = crossoverUnits(policy.crossover, operation, work.shape);
+  if (units >= threshold && policy.placement !== undefined) {
+    reasons.push(reason('CROSSOVER_OPEN', { units, unit, threshold }));
+    return { runtime: 'gpu', forced: false, open: true };
+  }
   if (units >= threshold) {
     reasons.push(reason('CROSSOVER_REACHED', { units, unit, threshold }));
     return { runtime: 'gpu', forced: false };
@@ -153,17 +187,19 @@ function pinnedRuntime(
  * then an automatic runtime the other one. Each step is in the plan: nothing falls back later.
  */
 function screenWithFallbacks(
-  request: Omit<ScreeningRequest, 'runtime'>,
+  request: Unplaced,
   choice: RuntimeChoice,
   reasons: Reason[],
 ): Screening {
-  const first = screenPrecisions({ ...request, runtime: choice.runtime }, reasons);
+  const screen = (runtime: Runtime): Screening =>
+    screenPrecisions({ ...request, runtime, byTime: runtime === 'gpu' }, reasons);
+  const first = screen(choice.runtime);
   if (first.admitted.length > 0 || choice.forced) {
     return first;
   }
   const from = choice.runtime;
   const to = from === 'cpu' ? 'gpu' : 'cpu';
-  const second = screenPrecisions({ ...request, runtime: to }, reasons);
+  const second = screen(to);
   if (second.admitted.length === 0) {
     return first;
   }

@@ -2,12 +2,14 @@
 // the operation gets exactly one candidate: its best device, or the reason why it has none.
 import type { Runtime, VariantSpec } from '../registry/index.ts';
 import type { DeviceSnapshot } from '../telemetry/index.ts';
-import { memoryModel, rowsWithin, type MemoryModel } from './memory.ts';
+import { healthReject, outOfService } from './device-health.ts';
+import { deviceRate, placementOf, type Placement } from './finishing.ts';
+import { memoryModel, roomReject, rowsWithin, type MemoryModel } from './memory.ts';
 import type { PolicyData } from './policy.ts';
 import { choosePrecision, type PrecisionChoice } from './precision.ts';
 import { expectedRate, predictedSeconds, type ExpectedRate } from './rates.ts';
 import type { RejectCode } from './reasons.ts';
-import { scoreVariant, type Score } from './scoring.ts';
+import { scorePlacement, scoreVariant, type Score } from './scoring.ts';
 import type { Candidate, Pin, PinAspect, PlanInput, RequestedPrecision } from './types.ts';
 
 export type PinsByAspect = Readonly<Partial<Record<PinAspect, Pin>>>;
@@ -19,6 +21,8 @@ export interface Admitted {
   readonly rate: ExpectedRate;
   readonly memory: MemoryModel;
   readonly score: Score;
+  /** Absent under policies that do not compare devices. */
+  readonly placed?: Placement;
 }
 
 export interface Screening {
@@ -34,6 +38,8 @@ export interface ScreeningRequest {
   readonly pins: PinsByAspect;
   readonly runtime: Runtime;
   readonly precision: RequestedPrecision;
+  /** Whether finishing times are the score: a GPU is among the choices. */
+  readonly byTime: boolean;
 }
 
 /** Looks at every variant of the operation and keeps those that may run on a device of the host. */
@@ -118,24 +124,43 @@ function screenOnDevice(
     return { deviceId, reject: 'PRECISION_UNSUPPORTED' };
   }
   const memory = memoryModel(policy.memory, input, variant, device);
-  const size = sizeReject(input, variant, memory);
+  const size =
+    sizeReject(input, variant, memory) ?? roomReject(policy.memory, input, variant, device);
   if (size !== null) {
     return { deviceId, reject: size };
   }
-  const rate = expectedRate(input, variant, device, request.variants);
-  const rows = Math.max(1, input.work.rows);
-  const score = scoreVariant(policy.scoring, input, variant, rows / predictedSeconds(rate, rows));
-  return { variant, device, precision, rate, memory, score };
+  const admitted = { variant, device, precision, memory };
+  return { ...admitted, ...judged(request, variant, device) };
+}
+
+/** Expected rate and score: by finishing time where devices are compared. */
+function judged(
+  { input, policy, variants, byTime }: ScreeningRequest,
+  variant: VariantSpec,
+  device: DeviceSnapshot,
+): Pick<Admitted, 'rate' | 'score' | 'placed'> {
+  const { placement, scoring } = policy;
+  const rate = expectedRate(input, variant, device, variants);
+  if (placement === undefined || !byTime) {
+    const rows = Math.max(1, input.work.rows);
+    const speed = rows / predictedSeconds(rate, rows);
+    return { rate, score: scoreVariant(scoring, input, variant, speed) };
+  }
+  const placed = placementOf(policy, placement, input, variant, device, rate);
+  const { previous } = input;
+  const ranBefore = previous?.variant === variant.id && previous.deviceId === device.deviceId;
+  const score = scorePlacement(scoring, input, placed, ranBefore ? placement.stickiness : null);
+  return { rate: device.kind === 'gpu' ? deviceRate(placed, rate) : rate, score, placed };
 }
 
 /** Where the variant would run: device state, pins, requested mode, chosen runtime, exclusions. */
 function placeReject(
-  { input, pins, runtime }: ScreeningRequest,
+  { input, policy, pins, runtime }: ScreeningRequest,
   variant: VariantSpec,
   device: DeviceSnapshot,
 ): RejectCode | null {
   if (device.quarantine !== null) {
-    return 'DEVICE_QUARANTINED';
+    return policy.placement === undefined ? 'DEVICE_QUARANTINED' : outOfService(device.quarantine);
   }
   if (pins.variant !== undefined && pins.variant.value !== variant.id) {
     return 'PIN_OTHER_VARIANT';
@@ -158,7 +183,10 @@ function placeReject(
       exclusion.deviceId === device.deviceId &&
       exclusion.host === input.snapshot.host,
   );
-  return excluded ? 'EXCLUDED_AFTER_FAILURE' : null;
+  if (excluded) {
+    return 'EXCLUDED_AFTER_FAILURE';
+  }
+  return policy.placement === undefined ? null : healthReject(device);
 }
 
 /** What the variant can do at all. */

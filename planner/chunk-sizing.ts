@@ -46,7 +46,7 @@ export function sizeChunk(
       : byTimeAndBytes(policy, chunking, input, chosen);
   const cap = hardCapRows(input, chosen);
   const rowsHint = Math.min(wanted.rows, cap.rows);
-  const probe = probeRows(chunking, chosen);
+  const probe = probeRows(policy, chosen);
   const meanTileRows = Math.max(1, Math.ceil(work.rows / where.reservedTiles));
   const tilesWanted = Math.floor(Math.min(rowsHint, probe) / meanTileRows);
   const tilesCap = Math.floor(cap.rows / work.tileRows);
@@ -123,8 +123,14 @@ function byTimeAndBytes(
     rows: fullRows,
     reasons: [chosen.rate.because, reason('CHUNK_BY_TIME', { rows: fullRows, seconds })],
   };
+  const grown = growthRows(policy, chosen);
+  if (grown < wanted.rows) {
+    const { growthFactor: factor = 0 } = policy.placement ?? {};
+    const reasons = [...wanted.reasons, reason('CHUNK_BY_EVIDENCE', { rows: grown, factor })];
+    wanted = { rows: grown, reasons };
+  }
   const hostPct = hostMemoryUsedPct(snapshot);
-  const devicePct = chosen.device.kind === 'gpu' ? deviceMemoryUsedPct(chosen.device) : null;
+  const devicePct = isOnGpu(chosen) ? deviceMemoryUsedPct(chosen.device) : null;
   const usedPct = Math.round(Math.max(hostPct ?? 0, devicePct ?? 0));
   if (usedPct >= policy.telemetry.memoryPressureFromPct) {
     const factor = chunking.pressureFactor;
@@ -144,10 +150,23 @@ function byTimeAndBytes(
   return { rows: taper, reasons: [...wanted.reasons, tapered] };
 }
 
-function probeRows(chunking: PolicyData['chunking'], chosen: Admitted): number {
-  return chunking.kind === 'row-hints' || chosen.rate.source === 'history'
-    ? Infinity
-    : chunking.probeRows;
+function probeRows({ chunking, placement }: PolicyData, chosen: Admitted): number {
+  if (chunking.kind === 'row-hints' || chosen.rate.source === 'history') {
+    return Infinity;
+  }
+  return isOnGpu(chosen) ? (placement?.probeRows ?? chunking.probeRows) : chunking.probeRows;
+}
+
+/** On a GPU the chunk grows with what was measured there, so that a wrong expectation costs little. */
+function growthRows({ placement }: PolicyData, { rate, device }: Admitted): number {
+  if (placement === undefined || device.kind !== 'gpu') {
+    return Infinity;
+  }
+  return placement.growthFactor * Math.max(placement.probeRows, rate.rowsSeen ?? 0);
+}
+
+function isOnGpu({ device }: Admitted): boolean {
+  return device.kind === 'gpu';
 }
 
 function capReason(cap: HardCap, chosen: Admitted): Reason {

@@ -3,14 +3,17 @@
 // On a CPU a chunk is streamed: `batchesPerCore` batches per core are in flight, each of at most
 // `batchRows` rows or one tile, smaller where the limit asks for it; output leaves through a buffer.
 // Without row output the executor takes longer batches, which cost it no more: they are read tile by tile.
-// So a chunk's size costs no memory. On a GPU the whole chunk is on the device.
+// So a chunk's size costs no memory. On a GPU it costs none either where the policy knows of slots: a fixed
+// number of arenas, each with a pinned mirror on the host, through which tiles pass, beside the index.
+// Older policies take the whole chunk to be on the device.
 //
 // I1. needed = fixed + index factor × index + output buffer + what is in flight, within the budget.
 // I2. peak = needed + what the executor process takes before it has any work; the limit of a run is
 //     not about that part, which no plan can change.
 import type { VariantSpec } from '../registry/index.ts';
 import type { DeviceSnapshot } from '../telemetry/index.ts';
-import type { MemoryPolicy } from './policy.ts';
+import type { DeviceMemoryPolicy, MemoryPolicy } from './policy.ts';
+import { holdsLayer } from './residency.ts';
 import type { PlanInput } from './types.ts';
 
 export interface MemoryModel {
@@ -38,6 +41,18 @@ export function memoryModel(
   const baseBytes = variant.memory.fixedBytes + variant.memory.indexFactor * work.indexBytes;
   const bytesPerRow = work.bytesPerRow + variant.memory.bytesPerRow + work.bytesOutPerRow;
   const bytesPerBatch = work.features * work.measures * policy.bytesPerFeatureMeasure;
+  if (device.kind !== 'cpu' && policy.device !== undefined) {
+    const slotBytes = slotBytesWithin(policy.device, device.memFreeBytes, device);
+    return {
+      processBytes: 0,
+      baseBytes: variant.memory.indexFactor * work.indexBytes,
+      batches: policy.device.slots,
+      batchRows: Math.max(1, Math.floor(slotBytes / Math.max(1, arenaBytesPerRow(input, variant)))),
+      bytesPerBatch: slotBytes,
+      bytesPerRow: 0,
+      budgetBytes: limits.memoryBytesMax,
+    };
+  }
   if (device.kind !== 'cpu') {
     const free = device.memFreeBytes;
     const room = free === null ? Infinity : Math.floor(free * policy.deviceFreeShare);
@@ -54,6 +69,61 @@ export function memoryModel(
     budgetBytes: limits.memoryBytesMax,
   };
   return { ...model, batchRows: batchRowsWithin(policy, model, work.tileRows) };
+}
+
+/**
+ * Why a GPU has no room for one tile of the work beside the layer's index, or null.
+ *
+ * What the executor there holds already (resident indexes, and arenas with them) needs no free bytes.
+ * Free bytes that are unknown refuse nothing.
+ */
+export function roomReject(
+  { device: policy }: MemoryPolicy,
+  input: PlanInput,
+  variant: VariantSpec,
+  device: DeviceSnapshot,
+): 'DEVICE_MEMORY_EXHAUSTED' | 'MEMORY_EXCEEDED' | null {
+  if (policy === undefined || device.kind !== 'gpu') {
+    return null;
+  }
+  const { work } = input;
+  const tileBytes = Math.min(work.rows, work.tileRows) * arenaBytesPerRow(input, variant);
+  const indexBytes = variant.memory.indexFactor * work.indexBytes;
+  const lacks = (bytes: number | null, index: number, hasArenas: boolean): boolean => {
+    if (bytes === null) {
+      return tileBytes > policy.slotBytes;
+    }
+    const slotBytes = hasArenas ? policy.slotBytes : slotBytesWithin(policy, bytes, null);
+    const arenas = hasArenas ? 0 : variant.memory.fixedBytes + policy.slots * slotBytes;
+    return tileBytes > slotBytes || index + arenas > Math.floor(bytes * policy.freeShare);
+  };
+  if (lacks(device.memTotalBytes, indexBytes, false)) {
+    return 'MEMORY_EXCEEDED';
+  }
+  const index = holdsLayer(device, work) ? 0 : indexBytes;
+  return lacks(device.memFreeBytes, index, holdsArenas(device)) ? 'DEVICE_MEMORY_EXHAUSTED' : null;
+}
+
+/** Bytes of one arena as the executor chooses them: less than the most where memory is scarce. */
+function slotBytesWithin(
+  { slots, slotBytes, freeShare }: DeviceMemoryPolicy,
+  freeBytes: number | null,
+  device: DeviceSnapshot | null,
+): number {
+  if (freeBytes === null || (device !== null && holdsArenas(device))) {
+    return slotBytes;
+  }
+  return Math.min(slotBytes, Math.floor((freeBytes * freeShare) / 2 / slots));
+}
+
+/** A device with an index on it has an executor, which keeps its arenas. */
+function holdsArenas({ gpu }: DeviceSnapshot): boolean {
+  return (gpu?.resident.length ?? 0) > 0;
+}
+
+/** A value takes its own bytes and as many for sums; the variant adds ids and lists. */
+function arenaBytesPerRow({ work }: PlanInput, { memory }: VariantSpec): number {
+  return 2 * work.bytesPerRow + memory.bytesPerRow;
 }
 
 /** Rows of a batch as the executor chooses them: halved until all in flight fit, a tile at least. */

@@ -1,11 +1,12 @@
-// Owns the policies that ship: probe-first@1 (the reference's numbers) and probe-first@2 (default).
+// Owns the policies that ship: probe-first@1 (the reference's numbers), probe-first@2 (speed and bytes)
+// and probe-first@3 (default: devices compete by evidence).
 // A shipped policy never changes; new numbers are a new version.
 import { digestOf } from '../core/index.ts';
 import { didYouMean } from '../registry/index.ts';
 import { PlannerError } from './errors.ts';
 import type { Policy, PolicyData, PrecisionRow } from './policy.ts';
 
-export const DEFAULT_POLICY_ID = 'probe-first@2';
+export const DEFAULT_POLICY_ID = 'probe-first@3';
 
 const FP64: PrecisionRow = { compute: 'fp64', compensation: 'none', refinement: 'none' };
 const FP64_EXACT: PrecisionRow = { compute: 'fp64', compensation: 'none', refinement: 'exact' };
@@ -141,9 +142,31 @@ const PROBE_FIRST_2: PolicyData = {
   onRequestImpossible: 'hold',
 };
 
+/**
+ * Above the crossover CPU and GPU compete by finishing time. The numbers are judgement: nothing was
+ * measured on a device; docs/decisions/0008 says what each is for.
+ */
+const PROBE_FIRST_3: PolicyData = {
+  ...PROBE_FIRST_2,
+  id: 'probe-first@3',
+  summary: 'As @2; above the crossover the device that finishes first, by evidence, a probe first.',
+  memory: {
+    ...PROBE_FIRST_2.memory,
+    device: { slots: 3, slotBytes: 256 * 2 ** 20, freeShare: 0.875 },
+  },
+  placement: {
+    probeRows: 4_194_304,
+    hopelessFactor: 8,
+    probeShareMax: 0.1,
+    warmUpSeconds: { cpu: 0.005, gpu: 0.1 },
+    growthFactor: 16,
+    stickiness: 0.04,
+  },
+};
+
 /** Every policy that ships, oldest first. */
 export const POLICIES: readonly Policy[] = Object.freeze(
-  [PROBE_FIRST_1, PROBE_FIRST_2].map((data) => policyFrom(data)),
+  [PROBE_FIRST_1, PROBE_FIRST_2, PROBE_FIRST_3].map((data) => policyFrom(data)),
 );
 
 /** Gives policy data its identity; records of a run become policies again through it. */

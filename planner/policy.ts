@@ -1,6 +1,6 @@
 // Owns the shape of a policy: every number a decision depends on, as versioned plain data. The one
 // planning function reads it; a policy stored with a run replays that run's plans anywhere.
-import type { ComputePrecision, CrossoverSpec, KernelClass } from '../registry/index.ts';
+import type { ComputePrecision, CrossoverSpec, KernelClass, Runtime } from '../registry/index.ts';
 import type { CompensationMode, RefinementMode } from './types.ts';
 
 export interface TelemetryPolicy {
@@ -82,6 +82,31 @@ export interface TimeAndBytesChunking {
   readonly taperFloor: number;
 }
 
+/** What a GPU's executor holds while it works, whatever the size of a chunk. */
+export interface DeviceMemoryPolicy {
+  /** Arenas on the device, each with a pinned mirror on the host, and the most bytes of one. */
+  readonly slots: number;
+  readonly slotBytes: number;
+  /** Share of the device's free memory that arenas and indexes may take; arenas half of it. */
+  readonly freeShare: number;
+}
+
+/** How variants of several devices compete: by the time at which they would be done. */
+export interface PlacementPolicy {
+  /** Rows of the first chunk of a GPU variant that has no history on that class of device. */
+  readonly probeRows: number;
+  /** Hopeless, and never probed: declared time for what remains above this multiple of the best. */
+  readonly hopelessFactor: number;
+  /** A probe may cost at most this share of the best one's time for what remains. */
+  readonly probeShareMax: number;
+  /** Seconds of a first chunk that tell nothing of later ones: pinned memory, first launches. */
+  readonly warmUpSeconds: Readonly<Record<Runtime, number>>;
+  /** A chunk on a GPU takes at most this many times the rows measured there so far. */
+  readonly growthFactor: number;
+  /** The device that ran before stays unless another is done earlier by more than this share. */
+  readonly stickiness: number;
+}
+
 export interface MemoryPolicy {
   /** Batches that each core holds at once while a chunk runs on a CPU. */
   readonly batchesPerCore: number;
@@ -95,6 +120,8 @@ export interface MemoryPolicy {
   readonly processBytes: number;
   /** Share of a GPU's free memory that one chunk may take. */
   readonly deviceFreeShare: number;
+  /** Absent: a whole chunk is on the device at once, within `deviceFreeShare`. */
+  readonly device?: DeviceMemoryPolicy;
 }
 
 export interface PolicyData {
@@ -108,6 +135,8 @@ export interface PolicyData {
   readonly scoring: ScoringPolicy;
   readonly chunking: RowHintChunking | TimeAndBytesChunking;
   readonly memory: MemoryPolicy;
+  /** Absent: the crossover alone decides between CPU and GPU, and device health is not looked at. */
+  readonly placement?: PlacementPolicy;
   /** What becomes of a run whose requested mode or precision cannot be had on a host. */
   readonly onRequestImpossible: 'hold' | 'fail';
   readonly leaseChunks: number;

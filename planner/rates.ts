@@ -15,6 +15,8 @@ export interface ExpectedRate {
   readonly fixedSeconds: number;
   readonly source: 'history' | 'calibrated' | 'declared';
   readonly because: Reason;
+  /** Rows measured so far; absent: none. */
+  readonly rowsSeen?: number;
 }
 
 const CALIBRATION_MIN = 1e-4;
@@ -30,19 +32,19 @@ export function expectedRate(
   const shape = shapeBucket(input.work);
   const own = findHistory(input.history, variant.id, device.deviceClass, shape);
   if (own !== null && own.rowsPerSecond !== null && own.rowsPerSecond > 0) {
-    const { rowsPerSecond, chunks } = own;
+    const { rowsPerSecond, chunks, rows: rowsSeen } = own;
     const because = reason('RATE_HISTORY', { rowsPerSecond, chunks });
-    return { rowsPerSecond, fixedSeconds: 0, source: 'history', because };
+    return { rowsPerSecond, fixedSeconds: 0, source: 'history', because, rowsSeen };
   }
   const units = unitsOf(input, device);
-  const declared = declaredRate(input, variant) * units;
+  const declared = declaredRate(input, variant, device);
   const { fixedSeconds } = variant.throughput;
   for (const entry of input.history.entries) {
     const other = siblings.find((sibling) => sibling.id === entry.variant);
     const comparable =
       other !== undefined && entry.deviceClass === device.deviceClass && entry.shape === shape;
     if (comparable && entry.rowsPerSecond !== null) {
-      const ratio = entry.rowsPerSecond / (declaredRate(input, other) * units);
+      const ratio = entry.rowsPerSecond / declaredRate(input, other, device);
       const factor = Math.min(Math.max(ratio, CALIBRATION_MIN), CALIBRATION_MAX);
       const rowsPerSecond = rounded(declared * factor);
       const because = reason('RATE_CALIBRATED', {
@@ -63,12 +65,19 @@ export function predictedSeconds(rate: ExpectedRate, rows: number): number {
   return Math.round((rate.fixedSeconds + rows / rate.rowsPerSecond) * 1e6) / 1e6;
 }
 
-function declaredRate(input: PlanInput, variant: VariantSpec): number {
+/** Declared rows per second of a variant on a device, all cores of a CPU together. */
+export function declaredRate(
+  input: PlanInput,
+  variant: VariantSpec,
+  device: DeviceSnapshot,
+): number {
   const { rowsPerSecondOrdered, rowsPerSecondRandom, verticesAtRate } = variant.throughput;
   const rate = input.work.ordered ? rowsPerSecondOrdered : rowsPerSecondRandom;
-  return verticesAtRate === undefined || input.work.vertices <= verticesAtRate
-    ? rate
-    : (rate * verticesAtRate) / input.work.vertices;
+  const perUnit =
+    verticesAtRate === undefined || input.work.vertices <= verticesAtRate
+      ? rate
+      : (rate * verticesAtRate) / input.work.vertices;
+  return perUnit * unitsOf(input, device);
 }
 
 function unitsOf(input: PlanInput, device: DeviceSnapshot): number {

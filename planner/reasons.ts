@@ -13,6 +13,8 @@ const REASON_TEXT = {
   TELEMETRY_STALE:
     'The snapshot is {#ageMs} ms old, the limit is {#limitMs} ms; its metrics count as unknown.',
   NO_GPU: 'This host has no GPU in service.',
+  DEVICE_OUT_OF_SERVICE: 'Device {device} is out of service: {why}.',
+  DEVICES_OUT_OF_SERVICE: '{#count} more device(s) are out of service.',
   // Pins and requests
   PIN_APPLIED: 'Pin {pin} fixes {aspect} to {value}.',
   PIN_OVERRIDDEN: '{#count} pin(s) lost against narrower or newer ones: {pins}.',
@@ -20,6 +22,8 @@ const REASON_TEXT = {
   // Runtime
   CROSSOVER_BELOW: '{#units} {unit} are below the crossover of {#threshold}: CPU.',
   CROSSOVER_REACHED: '{#units} {unit} reach the crossover of {#threshold}: GPU.',
+  CROSSOVER_OPEN:
+    '{#units} {unit} reach the crossover of {#threshold}: the device that is done first.',
   DEVICE_RESIDENT: 'The data is on the device already, so the work stays there.',
   RUNTIME_SWITCHED: 'No variant can run on {from}; planned for {to}.',
   // Precision
@@ -33,7 +37,14 @@ const REASON_TEXT = {
   VARIANT_ONLY: '{variant} is the only admissible variant.',
   VARIANT_BEST: '{variant} scores {score}, the runner-up {next} {nextScore}.',
   VARIANT_TIE: '{variant} and {next} score {score} each; the first registered wins.',
+  DONE_FIRST: '{variant} is done first, in {seconds} s; {next} in {nextSeconds} s.',
+  DEVICE_KEPT:
+    'Stays with {variant}, done in {seconds} s: {next} in {nextSeconds} s is no more than noise.',
+  PROBE_DUE:
+    'No chunk of {variant} was measured on {deviceClass}: a probe, declared {times} times the time of {best}.',
   RATE_HISTORY: 'Expects {#rowsPerSecond} rows/s, measured over {#chunks} chunk(s) of this run.',
+  RATE_NET:
+    'Expects {#rowsPerSecond} rows/s beside fixed costs: {#measured} rows/s with them, over {#chunks} chunk(s).',
   RATE_CALIBRATED:
     'Expects {#rowsPerSecond} rows/s: declared speed × {factor}, as measured for {variant}.',
   RATE_DECLARED:
@@ -47,8 +58,9 @@ const REASON_TEXT = {
   CHUNK_HINT_IDLE: 'The device is {usedPct} % busy: chunks of {#rows} rows.',
   CHUNK_HINT_DEFAULT: 'Chunks of {#rows} rows by default.',
   CHUNK_BY_TIME: '{#rows} rows take about {seconds} s.',
+  CHUNK_BY_EVIDENCE: 'At most {#rows} rows: {factor} times what was measured there, or a probe.',
   CHUNK_PROBE: 'First chunk of this variant here: a probe of at most {#rows} rows.',
-  CHUNK_MEMORY_PRESSURE: 'Host memory is {usedPct} % full: rows × {factor}.',
+  CHUNK_MEMORY_PRESSURE: 'Memory is {usedPct} % full: rows × {factor}.',
   CHUNK_TAPERED:
     'Near the end of the shard ({#remaining} rows left): at most {#rows} rows, so that lanes finish together.',
   CHUNK_BY_MEMORY: 'At most {#rows} rows fit {#bytes} bytes.',
@@ -64,11 +76,13 @@ const REASON_TEXT = {
   PIN_CHUNK_TOO_LARGE: 'Pin {pin} wants {#rows} rows a chunk; at most {#rowsMax} fit ({why}).',
   PIN_VARIANT_UNKNOWN: 'Pin {pin} names {value}, which the registry lacks (nearest: {nearest}).',
   REQUEST_IMPOSSIBLE: 'The pipeline asks for {aspect} {value}, which cannot be had here.',
+  GPU_MISSING: 'No GPU on this host: {why}.',
   NO_ADMISSIBLE_VARIANT: 'No variant of {operation} can do this work here.',
   RELEASE_BY_CLEARING_PIN: 'Clearing pin {pin} would release it.',
   RELEASE_BY_REQUEST: 'Asking for {aspect} auto would release it.',
   RELEASE_BY_HOST: 'A worker on host {host} would release it.',
   RELEASE_BY_DEVICE: 'A host with a {kind} in service would release it.',
+  RELEASE_BY_RECOVERY: 'The recovery of device {device} would release it ({why}).',
   RELEASE_BY_OTHER_HOST: 'Another host would release it ({why} here).',
   RELEASE_BY_MEMORY: 'A memory limit of at least {#bytes} bytes would release it.',
   RELEASE_BY_VARIANT: 'A variant without {why} would release it.',
@@ -77,6 +91,11 @@ const REASON_TEXT = {
 const REJECT_TEXT = {
   NO_DEVICE: 'The host has no such device.',
   DEVICE_QUARANTINED: 'The device is out of service.',
+  NO_IMAGE_FOR_DEVICE: 'There is no kernel image that the device can run.',
+  DRIVER_UNUSABLE: 'The driver does not serve the device.',
+  DEVICE_ECC_ERRORS: 'The memory of the device has uncorrected errors.',
+  DEVICE_THROTTLED: 'The device is throttled.',
+  DEVICE_MEMORY_EXHAUSTED: 'The free memory of the device does not take one tile and the index.',
   PIN_OTHER_VARIANT: 'Another variant is pinned.',
   PIN_OTHER_RUNTIME: 'Another runtime is pinned.',
   PIN_OTHER_DEVICE: 'Another device is pinned.',

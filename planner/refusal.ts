@@ -1,13 +1,20 @@
 // Owns refusals: why there is no plan here, whose wish stands in the way, and what would release it.
 //
 // The culprits are found by asking again: a pin (or request) without which a plan exists is one.
-import { findOperation, nearestName, type Registry } from '../registry/index.ts';
+import { findOperation, nearestName, type Registry, type VariantSpec } from '../registry/index.ts';
 import { attemptPlan, type Attempt } from './attempt.ts';
 import { hardCapRows } from './chunk-sizing.ts';
 import { leastBudget, memoryModel, neededBytes } from './memory.ts';
 import type { PolicyData } from './policy.ts';
 import { reason, type ReasonCode, type RejectCode } from './reasons.ts';
-import type { Pin, PlanInput, PlanRefusal, Reason } from './types.ts';
+import type {
+  Pin,
+  PlanInput,
+  PlanRefusal,
+  Reason,
+  Requested,
+  RequestedPrecision,
+} from './types.ts';
 
 /** Rejects that no other host, device or memory would lift. */
 const STATIC_REJECTS: ReadonlySet<string> = new Set<RejectCode>([
@@ -19,6 +26,12 @@ const STATIC_REJECTS: ReadonlySet<string> = new Set<RejectCode>([
   'PRECISION_UNSUPPORTED',
   'ROWS_BELOW_MIN',
   'ROWS_ABOVE_MAX',
+]);
+
+/** Rejects that lift by themselves. */
+const PASSING_REJECTS: ReadonlySet<string> = new Set<RejectCode>([
+  'DEVICE_THROTTLED',
+  'DEVICE_MEMORY_EXHAUSTED',
 ]);
 
 export interface RefusalContext {
@@ -91,6 +104,7 @@ function refusePins(context: RefusalContext): PlanRefusal | null {
   for (const pin of culprits) {
     reasons.push(unknownVariant(context, pin) ?? impossible(pin));
   }
+  reasons.push(...missingGpu(context));
   reasons.push(...releases(context, true));
   reasons.push(...culprits.map((pin) => reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id })));
   const onRefusal = culprits.some((pin) => pin.ifImpossible === 'fail') ? 'fail' : 'hold';
@@ -128,23 +142,26 @@ function refuseRequest(context: RefusalContext): PlanRefusal | null {
       for (const aspect of aspects) {
         reasons.push(reason('REQUEST_IMPOSSIBLE', { aspect, value: input.requested[aspect] }));
       }
+      reasons.push(...missingGpu(context));
       reasons.push(...releases(context, true));
       reasons.push(...aspects.map((aspect) => reason('RELEASE_BY_REQUEST', { aspect })));
-      return refusal('REQUEST_IMPOSSIBLE', policy.onRequestImpossible, reasons, attempt);
+      const wished = input.requested.ifImpossible ?? policy.onRequestImpossible;
+      return refusal('REQUEST_IMPOSSIBLE', isPassing(context) ? 'hold' : wished, reasons, attempt);
     }
   }
   return null;
 }
 
 function refuseAll(context: RefusalContext): PlanRefusal {
-  const { attempt } = context;
-  const { pins, work } = attempt.input;
+  const { attempt, policy } = context;
+  const { pins, work, requested } = attempt.input;
   const reasons = [
     ...attempt.reasons,
     reason('NO_ADMISSIBLE_VARIANT', { operation: work.operation }),
     ...releases(context, false),
     // Not enough by themselves, but they hide what a host without them could do.
     ...pins.winners.map((pin) => reason('RELEASE_BY_CLEARING_PIN', { pin: pin.id })),
+    ...(policy.placement === undefined ? [] : askedFor(requested)),
   ];
   const hopeless = attempt.screening.candidates.every((candidate) =>
     STATIC_REJECTS.has(candidate.reject ?? ''),
@@ -152,17 +169,51 @@ function refuseAll(context: RefusalContext): PlanRefusal {
   return refusal('NO_ADMISSIBLE_VARIANT', hopeless ? 'fail' : 'hold', reasons, attempt);
 }
 
+function askedFor(requested: Requested): readonly Reason[] {
+  const aspects = (['mode', 'precision'] as const).filter((aspect) => requested[aspect] !== 'auto');
+  return aspects.map((aspect) => reason('RELEASE_BY_REQUEST', { aspect }));
+}
+
+/** Whether a variant has the precision asked for, so that a device for it would help. */
+function canCompute({ attempt, policy }: RefusalContext, { precisionModes }: VariantSpec): boolean {
+  const { input, pins } = attempt;
+  const wanted = (pins.precision?.value ?? input.requested.precision) as RequestedPrecision;
+  return policy.placement === undefined || wanted === 'auto' || precisionModes.includes(wanted);
+}
+
+/** Says why there is no GPU at all where one would help; devices out of service say it themselves. */
+function missingGpu(context: RefusalContext): readonly Reason[] {
+  const { attempt, policy, registry } = context;
+  const { snapshot } = attempt.input;
+  const { variants } = findOperation(registry, attempt.input.work.operation);
+  const lacked = attempt.screening.candidates.some(({ variant: id, reject }) => {
+    const variant = variants.find((candidate) => candidate.id === id);
+    return reject === 'NO_DEVICE' && variant !== undefined && canCompute(context, variant);
+  });
+  const hasAny = snapshot.devices.some(({ kind }) => kind === 'gpu');
+  if (policy.placement === undefined || !lacked || hasAny) {
+    return [];
+  }
+  return [reason('GPU_MISSING', { why: snapshot.reason ?? 'the driver lists none' })];
+}
+
+/** Whether waiting may be enough: a device is there, and only its state of the moment is in the way. */
+function isPassing({ attempt }: RefusalContext): boolean {
+  return attempt.screening.candidates.some(({ reject }) => PASSING_REJECTS.has(reject ?? ''));
+}
+
 /** What would make a rejected candidate admissible, each remedy once. */
 function releases(context: RefusalContext, transient: boolean): readonly Reason[] {
   const { input, screening } = context.attempt;
   const { variants } = findOperation(context.registry, input.work.operation);
   const found = new Map<string, Reason>();
-  for (const { variant: id, reject } of screening.candidates) {
+  for (const { variant: id, deviceId, reject } of screening.candidates) {
     const variant = variants.find((candidate) => candidate.id === id);
     const wanted = context.attempt.pins.variant?.value ?? id;
-    if (variant !== undefined && reject !== undefined && wanted === id) {
-      const kind = variant.runtime;
-      const release = releaseOf(context, reject as RejectCode, kind, transient);
+    const isWanted = wanted === id && (variant === undefined || canCompute(context, variant));
+    if (variant !== undefined && reject !== undefined && isWanted) {
+      const device = { kind: variant.runtime, deviceId };
+      const release = releaseOf(context, reject as RejectCode, device, transient);
       if (release !== null) {
         found.set(JSON.stringify(release), release);
       }
@@ -174,23 +225,38 @@ function releases(context: RefusalContext, transient: boolean): readonly Reason[
 function releaseOf(
   context: RefusalContext,
   reject: RejectCode,
-  kind: 'cpu' | 'gpu',
+  { kind, deviceId }: { readonly kind: 'cpu' | 'gpu'; readonly deviceId: string | null },
   transientOnly: boolean,
 ): Reason | null {
   switch (reject) {
+    case 'DEVICE_THROTTLED':
+    case 'DEVICE_MEMORY_EXHAUSTED':
+      return reason('RELEASE_BY_RECOVERY', { device: deviceId, why: reject });
     case 'NO_DEVICE':
     case 'DEVICE_QUARANTINED':
+    case 'NO_IMAGE_FOR_DEVICE':
+    case 'DRIVER_UNUSABLE':
+    case 'DEVICE_ECC_ERRORS':
       return reason('RELEASE_BY_DEVICE', { kind });
     case 'EXCLUDED_AFTER_FAILURE':
     case 'ISA_MISSING':
       return reason('RELEASE_BY_OTHER_HOST', { why: reject });
     case 'MEMORY_EXCEEDED':
-      return reason('RELEASE_BY_MEMORY', { bytes: leastBytes(context) });
+      return memoryRelease(context);
     default:
       return transientOnly || !STATIC_REJECTS.has(reject)
         ? null
         : reason('RELEASE_BY_VARIANT', { why: reject });
   }
+}
+
+/** More memory for the run, or another host where a device itself is too small. */
+function memoryRelease(context: RefusalContext): Reason {
+  const bytes = leastBytes(context);
+  const { memoryBytesMax } = context.attempt.input.limits;
+  return context.policy.placement !== undefined && bytes <= memoryBytesMax
+    ? reason('RELEASE_BY_OTHER_HOST', { why: 'MEMORY_EXCEEDED' })
+    : reason('RELEASE_BY_MEMORY', { bytes });
 }
 
 /** Least memory with which one of the variants that lack it could run one tile. */

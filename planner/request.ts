@@ -2,9 +2,13 @@
 // plans and whoever replays its record from history go the same way.
 import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import { resolvePins } from './pins.ts';
+import { isResidentHere } from './residency.ts';
 import type { Pin, PlanInput, PlanRequest, RequestPin } from './types.ts';
 
-/** Completes a request with the answer's snapshot, policy and registry. */
+/**
+ * Completes a request with the answer's snapshot, policy and registry. The work is resident on a device
+ * where a GPU in service holds its layer's index, which only the snapshot tells.
+ */
 export function completeRequest(
   request: PlanRequest,
   snapshot: TelemetrySnapshot,
@@ -14,6 +18,7 @@ export function completeRequest(
   const { where, work } = request;
   return {
     ...rest,
+    work: isResidentHere(snapshot, work) ? { ...work, residency: 'device' } : work,
     pins: resolvePins(pins.map(wholePin), where, work, snapshot.takenAt),
     excluded: excluded.map((exclusion) => ({ ...exclusion, host: snapshot.host })),
     snapshot,

@@ -1,5 +1,6 @@
 // Owns the score of an admissible variant: a sum of named terms, so that a plan can show why.
 import type { VariantSpec } from '../registry/index.ts';
+import type { Placement } from './finishing.ts';
 import type { ScoringPolicy } from './policy.ts';
 import type { PlanInput } from './types.ts';
 
@@ -52,6 +53,44 @@ export function scoreVariant(
     }
   }
   return { total: rounded(total), terms };
+}
+
+/**
+ * Scores a variant by its finishing time: each piece is shown by the points it costs.
+ *
+ * @param rows of the reservation
+ * @param stickiness share by which another device must be earlier; null: it did not run before
+ */
+export function scorePlacement(
+  policy: ScoringPolicy,
+  input: PlanInput,
+  placed: Placement,
+  stickiness: number | null,
+): Score {
+  const rows = Math.max(1, input.work.rows);
+  const shareOfUpload = rows / Math.max(rows, input.work.remainingRows);
+  const pieces: readonly (readonly [string, (seconds: number) => number])[] = [
+    ['copies', (seconds) => seconds + rows * placed.copySeconds],
+    ['fixed', (seconds) => seconds + placed.fixedSeconds],
+    ['upload', (seconds) => seconds + placed.uploadSeconds * shareOfUpload],
+    ['busy', (seconds) => seconds * placed.busyFactor],
+    ['previous', (seconds) => (stickiness === null ? seconds : seconds / (1 + stickiness))],
+  ];
+  const points = (seconds: number): number =>
+    rounded(policy.perSpeedDoubling * linearLog2(rows / seconds / 1e6));
+  let seconds = rows * placed.rowSeconds;
+  let total = points(seconds);
+  const terms: Record<string, number> = total === 0 ? {} : { speed: total };
+  for (const [name, then] of pieces) {
+    seconds = then(seconds);
+    const after = points(seconds);
+    const term = rounded(after - total);
+    if (term !== 0) {
+      terms[name] = term;
+    }
+    total = after;
+  }
+  return { total, terms };
 }
 
 /**

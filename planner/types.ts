@@ -121,11 +121,19 @@ export interface PlanSummary {
   readonly actualSeconds: number | null;
 }
 
+/** What the pipeline asks for. */
+export interface Requested {
+  readonly mode: RequestedMode;
+  readonly precision: RequestedPrecision;
+  /** What becomes of the run where it cannot be had; absent: the policy decides. */
+  readonly ifImpossible?: 'hold' | 'fail';
+}
+
 export interface PlanInput {
   readonly schema: 'tileloom.plan-input/1';
   readonly where: WhereInput;
   readonly work: WorkloadProfile;
-  readonly requested: { readonly mode: RequestedMode; readonly precision: RequestedPrecision };
+  readonly requested: Requested;
   readonly pins: PinsInForce;
   readonly limits: PlanLimits;
   readonly excluded: readonly Exclusion[];

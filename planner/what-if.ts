@@ -11,6 +11,7 @@ import { PlannerError } from './errors.ts';
 import { PIN_ASPECTS } from './pins.ts';
 import { plan, plannedRows, type TextDigest } from './plan.ts';
 import type { Policy } from './policy.ts';
+import { isResidentHere } from './residency.ts';
 import type {
   Pin,
   Plan,
@@ -89,6 +90,7 @@ export function changedInput(
   const input: PlanInput = {
     ...recorded,
     requested: {
+      ...requested,
       mode: mode ?? requested.mode,
       precision: precision ?? requested.precision,
     },
@@ -97,7 +99,22 @@ export function changedInput(
     policy: identity.policy,
     registry: identity.registry,
   };
-  return (changes.edits ?? []).reduce(editInput, input);
+  const edits = changes.edits ?? [];
+  return withResidency(edits.reduce(editInput, input), edits);
+}
+
+/** What devices hold decides the residency of the work, unless the edits say it themselves. */
+function withResidency(input: PlanInput, edits: readonly InputEdit[]): PlanInput {
+  const { work, snapshot } = input;
+  const aboutDevices = edits.some(({ path }) => path.startsWith('snapshot.devices'));
+  const isSaid = edits.some(({ path }) => path === 'work.residency');
+  if (!aboutDevices || isSaid || work.layer === undefined) {
+    return input;
+  }
+  return {
+    ...input,
+    work: { ...work, residency: isResidentHere(snapshot, work) ? 'device' : 'host' },
+  };
 }
 
 /**

@@ -5,14 +5,16 @@
 // Declared rows/s: reference/exact-kernels.md (counties 2048², one Zen 3 core, 10 M points, exact band
 // filter on 64-byte records): AVX2 90 M random and 123 M in tile order, scalar 29 M and 68 M.
 // Brute force is an estimate: one y-range test of an edge takes about 1 ns, 50 edges 50 ns a row.
-// GPU rates are not measured here: they are the published end-to-end point-in-zone rate of one
-// RTX 4090, 4.8 M rows/s (reference/adaptive-runtime.md §6), which only orders GPU variants until
-// a run's own history replaces it.
+// Of the GPU nothing was measured. Rows/s are what reference/spatial.md §6 expects of an H100 with the
+// points on the device (5 G, and 3 G with aggregation, taken here for random order); bytes/s of the
+// copy are its expectation for PCIe 4 x16 and pinned memory (reference/native-and-io.md §D); fixed
+// seconds and fixed bytes are estimates. They say whether a probe is worth while; evidence decides.
 import { SOURCE_DIGESTS } from './source-digests.ts';
 import type { OperationSpec, VariantSpec } from './types.ts';
 import { NO_SOURCES_DIGEST } from './variant-sources.ts';
 
-const COMMON = {
+/** What every variant of `assign` has in common. */
+export const ASSIGN_COMMON = {
   operation: 'assign',
   version: 1,
   kernelClass: 'predicate',
@@ -28,7 +30,7 @@ const COMMON = {
 const MIB = 1024 * 1024;
 
 const gridAvx2: VariantSpec = {
-  ...COMMON,
+  ...ASSIGN_COMMON,
   id: 'assign/grid-avx2@1',
   name: 'grid-avx2',
   summary: 'Grid of labelled cells, four edges per AVX2 step, exact repair of undecided cells.',
@@ -50,7 +52,7 @@ const gridAvx2: VariantSpec = {
 };
 
 const gridScalar: VariantSpec = {
-  ...COMMON,
+  ...ASSIGN_COMMON,
   id: 'assign/grid-scalar@1',
   name: 'grid-scalar',
   summary: 'Grid of labelled cells, portable C++, exact repair of undecided cells.',
@@ -72,7 +74,7 @@ const gridScalar: VariantSpec = {
 };
 
 const bruteExact: VariantSpec = {
-  ...COMMON,
+  ...ASSIGN_COMMON,
   id: 'assign/brute-exact@1',
   name: 'brute-exact',
   summary: 'Every edge of every feature for every point, without an index: the oracle.',
@@ -95,7 +97,7 @@ const bruteExact: VariantSpec = {
 };
 
 const gridCuda: VariantSpec = {
-  ...COMMON,
+  ...ASSIGN_COMMON,
   id: 'assign/cuda-grid-fp64@1',
   name: 'cuda-grid-fp64',
   summary: 'The labelled grid on a CUDA device, fp64 throughout, exact repair list on the host.',
@@ -106,9 +108,10 @@ const gridCuda: VariantSpec = {
   needsIndex: true,
   tags: ['cuda'],
   throughput: {
-    rowsPerSecondRandom: 4_800_000,
-    rowsPerSecondOrdered: 4_800_000,
-    fixedSeconds: 0.01,
+    rowsPerSecondRandom: 3_000_000_000,
+    rowsPerSecondOrdered: 5_000_000_000,
+    fixedSeconds: 0.005,
+    uploadBytesPerSecond: 25_000_000_000,
   },
   memory: { fixedBytes: 256 * MIB, bytesPerRow: 24, indexFactor: 1 },
   symbol: 'tl_assign__grid__fp64__cuda',
@@ -116,34 +119,10 @@ const gridCuda: VariantSpec = {
   sourceDigest: SOURCE_DIGESTS['assign/cuda-grid-fp64@1'] ?? NO_SOURCES_DIGEST,
 };
 
-const gridCudaFp32: VariantSpec = {
-  ...COMMON,
-  id: 'assign/cuda-grid-fp32@1',
-  name: 'cuda-grid-fp32',
-  summary:
-    'The labelled grid on a CUDA device: cell-relative fp32 filter, exact repair of the rest.',
-  runtime: 'gpu',
-  precisionModes: ['fp32'],
-  preferredResidency: 'device',
-  isa: [],
-  needsIndex: true,
-  tags: ['cuda'],
-  throughput: {
-    rowsPerSecondRandom: 4_800_000,
-    rowsPerSecondOrdered: 4_800_000,
-    fixedSeconds: 0.01,
-  },
-  // An fp32 block of four edges takes 80 bytes, an fp64 block 128.
-  memory: { fixedBytes: 256 * MIB, bytesPerRow: 24, indexFactor: 0.73 },
-  symbol: 'tl_assign__grid__fp32__cuda',
-  library: 'cuda',
-  sourceDigest: SOURCE_DIGESTS['assign/cuda-grid-fp32@1'] ?? NO_SOURCES_DIGEST,
-};
-
 export const ASSIGN: OperationSpec = {
   name: 'assign',
   summary: 'Assigns each point to the polygons that hold it.',
   kernelClass: 'predicate',
   crossover: null,
-  variants: [gridAvx2, gridScalar, bruteExact, gridCuda, gridCudaFp32],
+  variants: [gridAvx2, gridScalar, bruteExact, gridCuda],
 };

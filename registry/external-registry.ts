@@ -181,6 +181,7 @@ const THROUGHPUT_FIELDS: Fields = {
   rowsPerSecondOrdered: POSITIVE,
   fixedSeconds: NOT_NEGATIVE,
   verticesAtRate: { ...POSITIVE, optional: true },
+  uploadBytesPerSecond: { ...POSITIVE, optional: true },
 };
 
 const MEMORY_FIELDS: Fields = {

@@ -15,19 +15,21 @@ export type NumericClass = 'exact' | 'compensated' | 'transcendental';
 /** `operation/variant@version`, for example `assign/grid-avx2@1`. */
 export type VariantId = string;
 
-/** Declared speed, from a bench record; planners use it until a run's own history knows better. */
+/** Declared speed, from a bench record or named an estimate; a run's own history replaces it. */
 export interface DeclaredThroughput {
   /** Rows per second of one core (or one device), rows in random order. */
   readonly rowsPerSecondRandom: number;
   /** The same with rows in tile order (neighbours in space are neighbours in the file). */
   readonly rowsPerSecondOrdered: number;
-  /** Fixed seconds per chunk: launch, JIT, first touch. */
+  /** Fixed seconds per chunk: launches, JIT, first touch. */
   readonly fixedSeconds: number;
   /**
    * Set where time per row grows with the layer (brute force): the rates hold up to this many
    * vertices and fall in proportion above it. Absent: the rates do not depend on the layer's size.
    */
   readonly verticesAtRate?: number;
+  /** GPU variants: bytes per second from pinned host memory to the device; absent: copies are free. */
+  readonly uploadBytesPerSecond?: number;
 }
 
 /** What one variant needs in memory: its peak is fixed + perRow × batch rows + indexFactor × index bytes. */

@@ -55,6 +55,7 @@ export interface PlanInputSection {
   readonly mode?: RequestedMode | undefined;
   readonly precision?: RequestedPrecision | undefined;
   readonly policy?: string | undefined;
+  readonly ifImpossible?: 'hold' | 'fail' | undefined;
   readonly cadence?: 'every-chunk' | number | undefined;
   readonly chunkSecondsTarget?: number | undefined;
   readonly pins?: readonly PinInput[] | undefined;

@@ -10,7 +10,7 @@ import { parseSize } from './size.ts';
 import type { AggregateStep, AssignStep, LayerSpec, Measure, PipelineSpec } from './types.ts';
 
 export const DEFAULT_CRS = 'OGC:CRS84';
-export const DEFAULT_POLICY = 'probe-first@2';
+export const DEFAULT_POLICY = 'probe-first@3';
 export const DEFAULT_MEMORY_BYTES: number = 2 * 2 ** 30;
 export const DEFAULT_CHUNK_SECONDS = 2;
 export const DEFAULT_LANES = 2;
@@ -38,6 +38,7 @@ export function normalise(input: PipelineInput): PipelineSpec {
       mode: plan.mode ?? 'auto',
       precision: plan.precision ?? 'auto',
       policy: plan.policy ?? DEFAULT_POLICY,
+      ifImpossible: plan.ifImpossible ?? 'fail',
       cadence: plan.cadence ?? 'every-chunk',
       chunkSecondsTarget: plan.chunkSecondsTarget ?? DEFAULT_CHUNK_SECONDS,
       pins: (plan.pins ?? []).map((pin) => ({

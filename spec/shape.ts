@@ -76,7 +76,11 @@ const pin = z.strictObject({
 const plan = z.strictObject({
   mode: z.enum(['auto', 'cpu', 'gpu']).optional(),
   precision: z.enum(['auto', 'fp32', 'fp64']).optional(),
-  policy: z.string().regex(POLICY, 'a policy as name@version, such as probe-first@2').optional(),
+  policy: z.string().regex(POLICY, 'a policy as name@version, such as probe-first@3').optional(),
+  ifImpossible: z
+    .enum(['hold', 'fail'])
+    .optional()
+    .describe('What becomes of the run where mode or precision cannot be had'),
   cadence: z.union([z.literal('every-chunk'), z.int().min(1).max(1000)]).optional(),
   chunkSecondsTarget: z.number().min(0.05).max(600).optional(),
   pins: z.array(pin).max(32).optional(),

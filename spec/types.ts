@@ -49,6 +49,8 @@ export interface PlanPreferences {
   readonly mode: RequestedMode;
   readonly precision: RequestedPrecision;
   readonly policy: string;
+  /** What becomes of the run where mode or precision cannot be had; absent in specs of old runs. */
+  readonly ifImpossible?: 'hold' | 'fail';
   /** `every-chunk`, or a number of chunks that one plan covers. */
   readonly cadence: 'every-chunk' | number;
   /** Seconds of device work that one chunk aims at. */

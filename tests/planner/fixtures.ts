@@ -1,5 +1,6 @@
 // Owns plan inputs for tests: a quiet two-core AVX2 host with counties-like work, changed by need.
 import {
+  DEFAULT_POLICY_ID,
   policyById,
   plan,
   type Plan,
@@ -102,7 +103,7 @@ export interface InputChanges extends Partial<Omit<PlanInput, 'work' | 'where' |
 /** A complete input; every group may be changed in part. */
 export function makeInput(changes: InputChanges = {}, registry: Registry = REGISTRY): PlanInput {
   const { work, where, limits, policyId, ...rest } = changes;
-  const policy = policyById(policyId ?? 'probe-first@2');
+  const policy = policyById(policyId ?? DEFAULT_POLICY_ID);
   return {
     schema: 'tileloom.plan-input/1',
     requested: { mode: 'auto', precision: 'auto' },

@@ -11,7 +11,12 @@ import {
   type RequestedMode,
   type RequestedPrecision,
 } from '../../planner/index.ts';
-import { REGISTRY, withExternalVariants, type VariantSpec } from '../../registry/index.ts';
+import {
+  REGISTRY,
+  withCandidates,
+  withExternalVariants,
+  type VariantSpec,
+} from '../../registry/index.ts';
 import { GPU, GPU_SNAPSHOT, WORK, decide, makeInput, makePin } from './fixtures.ts';
 
 const FREE: PinCheckContext = { mode: 'auto', precision: 'auto', work: WORK };
@@ -43,7 +48,7 @@ describe('a pin by itself', () => {
   test.each([
     ['variant', 'assign/grid-scalar@1'],
     ['runtime', 'gpu'],
-    ['precision', 'fp32'],
+    ['precision', 'fp64'],
     ['chunkRows', 65_536],
     ['device', 'cpu'],
     ['device', 'GPU-5a1f0c9e-7d3b-4e0a-9a55-0c8f0a9d1d11'],
@@ -51,6 +56,14 @@ describe('a pin by itself', () => {
   ] as const)('may be set: %s=%s', (aspect, value) => {
     expect(check([wish(aspect, value)])).toEqual([]);
     expect(check([wish(aspect, value)], [], { work: null })).toEqual([]);
+  });
+
+  test('fp32 may be pinned where the registry has a variant for it', () => {
+    const fp32 = wish('precision', 'fp32');
+    expect(check([fp32], [], {}, withCandidates(REGISTRY))).toEqual([]);
+    expect(check([fp32])).toEqual([
+      expect.stringMatching(/precision that some variant computes in \(fp64\), got fp32/u),
+    ]);
   });
 
   test.each([

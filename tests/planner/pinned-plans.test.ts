@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { REGISTRY, withCandidates } from '../../registry/index.ts';
 import {
   CPU,
+  GPU,
   GPU_SNAPSHOT,
   SNAPSHOT,
   codesOf,
@@ -20,12 +22,18 @@ describe('pins in force', () => {
       { aspect: 'variant', value: 'assign/brute-exact@1' },
       'assign/brute-exact@1',
     ],
-    ['a GPU variant', { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' }, 'assign/cuda-grid-fp64@1'],
+    [
+      'a GPU variant',
+      { aspect: 'variant', value: 'assign/cuda-grid-fp64@1' },
+      'assign/cuda-grid-fp64@1',
+    ],
     ['a precision', { aspect: 'precision', value: 'fp32' }, 'assign/cuda-grid-fp32@1'],
     ['a device', { aspect: 'device', value: 'cpu' }, 'assign/grid-avx2@1'],
     ['this host', { aspect: 'host', value: 'host-1' }, 'assign/cuda-grid-fp64@1'],
   ] as const)('%s is honoured and cited', (_, pin, variant) => {
-    const plan = planned(makeInput({ snapshot: GPU_SNAPSHOT, ...pinned(makePin(pin)) }));
+    const registry = withCandidates(REGISTRY);
+    const input = makeInput({ snapshot: GPU_SNAPSHOT, ...pinned(makePin(pin)) }, registry);
+    const plan = planned(input, registry);
     expect(plan.variant).toBe(variant);
     expect(plan.reasons).toContainEqual({
       code: 'PIN_APPLIED',
@@ -99,7 +107,7 @@ describe('pins that cannot be honoured', () => {
       'PIN_VARIANT_UNKNOWN',
     ],
     ['an unknown device', { aspect: 'device', value: 'GPU-9' }, 'RELEASE_BY_CLEARING_PIN'],
-    ['fp32 on a CPU', { aspect: 'precision', value: 'fp32' }, 'RELEASE_BY_DEVICE'],
+    ['fp32, which nothing computes in', { aspect: 'precision', value: 'fp32' }, 'PIN_IMPOSSIBLE'],
   ] as const)('%s is refused with a remedy', (_, pin, remedy) => {
     const snapshot = { ...SNAPSHOT, isa: [] };
     const refusal = refused(makeInput({ snapshot, ...pinned(makePin(pin)) }));
@@ -140,11 +148,22 @@ describe('pins that cannot be honoured', () => {
   });
 
   test.each([
-    ['memory', GPU_SNAPSHOT, { memoryBytesMax: 330 * 1024 ** 2 }, 'RELEASE_BY_MEMORY'],
-    ['out-of-memory', SNAPSHOT, { chunkRowsMax: 100_000 }, 'RELEASE_BY_CLEARING_PIN'],
-  ])('a pinned chunk that exceeds %s is refused, not shrunk', (why, snapshot, limits, remedy) => {
+    [
+      'memory',
+      { policyId: 'probe-first@2', snapshot: GPU_SNAPSHOT },
+      { memoryBytesMax: 330 * 1024 ** 2 },
+      'RELEASE_BY_MEMORY',
+    ],
+    ['out-of-memory', { snapshot: SNAPSHOT }, { chunkRowsMax: 100_000 }, 'RELEASE_BY_CLEARING_PIN'],
+    [
+      'out-of-memory',
+      { snapshot: { ...GPU_SNAPSHOT, devices: [GPU] } },
+      { chunkRowsMax: 100_000 },
+      'RELEASE_BY_CLEARING_PIN',
+    ],
+  ])('a pinned chunk that exceeds %s is refused, not shrunk', (why, changes, limits, remedy) => {
     const pin = makePin({ aspect: 'chunkRows', value: 1_000_000 });
-    const refusal = refused(makeInput({ snapshot, limits, ...pinned(pin) }));
+    const refusal = refused(makeInput({ ...changes, limits, ...pinned(pin) }));
     expect(refusal.code).toBe('PIN_CHUNK_TOO_LARGE');
     expect(refusal.reasons.find((given) => given.code === refusal.code)?.params?.['why']).toBe(why);
     expect(codesOf(refusal)).toContain(remedy);

@@ -16,24 +16,25 @@ describe('policies', () => {
       [
         "probe-first@1 cf58aaa994e58fdeed6a34167ad819af6a04a233a582e619fc8f5bca1dfcfdc1",
         "probe-first@2 9a65f52ed746f7d6e3aaf4f20211b6051e74633de084166d725927bbd00db8f5",
+        "probe-first@3 1bda18290abd74e5cc590b32a6211e9389505ecc2535a4c683bb2683f02a5b24",
       ]
     `);
   });
 
   test('the default policy ships', () => {
-    expect(policyById(DEFAULT_POLICY_ID).id).toBe('probe-first@2');
+    expect(policyById(DEFAULT_POLICY_ID).id).toBe('probe-first@3');
   });
 
   test('a policy is data: written down and read again it plans the same', () => {
-    const stored = policyFrom(JSON.parse(JSON.stringify(policyById('probe-first@2').data)));
-    expect(stored.digest).toBe(policyById('probe-first@2').digest);
+    const stored = policyFrom(JSON.parse(JSON.stringify(policyById('probe-first@3').data)));
+    expect(stored.digest).toBe(policyById('probe-first@3').digest);
     expect(plan(makeInput(), stored, REGISTRY)).toEqual(planned(makeInput()));
   });
 
   test.each([
     ['probe-frist@2', 'probe-first@2'],
-    ['probe-first', 'probe-first@2'],
-    ['probe-first@3', 'probe-first@1'],
+    ['probe-first', 'probe-first@3'],
+    ['probe-first@4', 'probe-first@1'],
   ])('"%s" is answered with "%s"', (id, nearest) => {
     expect(() => policyById(id)).toThrow(`did you mean "${nearest}"?`);
   });
@@ -50,7 +51,7 @@ describe('shipped policies', () => {
 });
 
 describe('plan input', () => {
-  const policy = policyById('probe-first@2');
+  const policy = policyById(DEFAULT_POLICY_ID);
 
   test.each([
     ['another policy', { policy: { id: 'probe-first@1', digest: 'x' } }, 'PLAN_POLICY_MISMATCH'],

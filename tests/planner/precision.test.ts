@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { choosePrecision, needsCentering, policyById } from '../../planner/index.ts';
+import {
+  DEFAULT_POLICY_ID,
+  choosePrecision,
+  needsCentering,
+  policyById,
+} from '../../planner/index.ts';
 
 const REFERENCE = policyById('probe-first@1').data.precision;
-const DEFAULT = policyById('probe-first@2').data.precision;
+const DEFAULT = policyById(DEFAULT_POLICY_ID).data.precision;
 
 const FACTS = {
   requested: 'auto',

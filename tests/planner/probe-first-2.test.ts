@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { REGISTRY, withExternalVariants } from '../../registry/index.ts';
+import {
+  REGISTRY,
+  withCandidates,
+  withExternalVariants,
+  type Registry,
+} from '../../registry/index.ts';
 import { emptyHistory, foldOutcome, shapeBucket } from '../../telemetry/index.ts';
 import {
   CPU,
@@ -9,12 +14,20 @@ import {
   SNAPSHOT,
   WORK,
   codesOf,
-  makeInput,
+  makeInput as makeAnyInput,
   makeVariant,
   planned,
   rejectsOf,
   testRegistry,
+  type InputChanges,
 } from './fixtures.ts';
+
+function makeInput(changes: InputChanges = {}, registry: Registry = REGISTRY) {
+  return makeAnyInput({ policyId: 'probe-first@2', ...changes }, registry);
+}
+
+/** fp32 has a variant only where those that wait for a device record are asked for. */
+const ALL = withCandidates(REGISTRY);
 
 function historyOf(rowsPerSecond: number, variant = 'assign/grid-avx2@1') {
   return foldOutcome(emptyHistory(), {
@@ -70,10 +83,7 @@ describe('choice of a CPU variant', () => {
   test('GPU variants are rejected where there is no device', () => {
     const plan = planned(makeInput());
     expect(plan.runtime).toBe('cpu');
-    expect(rejectsOf(plan)).toMatchObject({
-      'assign/cuda-grid-fp64@1': 'NO_DEVICE',
-      'assign/cuda-grid-fp32@1': 'NO_DEVICE',
-    });
+    expect(rejectsOf(plan)).toMatchObject({ 'assign/cuda-grid-fp64@1': 'NO_DEVICE' });
     expect(codesOf(plan)).toEqual(expect.arrayContaining(['TELEMETRY_UNAVAILABLE', 'NO_GPU']));
   });
 
@@ -141,7 +151,7 @@ describe('choice of a GPU variant', () => {
     [null, 'assign/cuda-grid-fp32@1', 'fp32', 'PRECISION_SLOW_FP64'],
   ] as const)('fp64 at %s of fp32 speed takes %s', (fp64Ratio, variant, compute, code) => {
     const snapshot = { ...GPU_SNAPSHOT, devices: [CPU, { ...GPU, fp64Ratio }] };
-    const plan = planned(makeInput({ snapshot }));
+    const plan = planned(makeInput({ snapshot }, ALL), ALL);
     expect([plan.variant, plan.precision.compute]).toEqual([variant, compute]);
     expect(codesOf(plan)).toContain(code);
   });
@@ -159,12 +169,8 @@ describe('choice of a GPU variant', () => {
   });
 
   test('work that no GPU variant can do is planned for the CPU, and the plan says so', () => {
-    const excluded = ['assign/cuda-grid-fp64@1', 'assign/cuda-grid-fp32@1'].map((variant) => ({
-      variant,
-      deviceId: 'GPU-1',
-      host: 'host-1',
-      failure: 'CUDA fault',
-    }));
+    const place = { deviceId: 'GPU-1', host: 'host-1' };
+    const excluded = [{ variant: 'assign/cuda-grid-fp64@1', ...place, failure: 'CUDA fault' }];
     const plan = planned(makeInput({ snapshot: GPU_SNAPSHOT, excluded }));
     expect(plan.runtime).toBe('cpu');
     expect(codesOf(plan)).toContain('RUNTIME_SWITCHED');

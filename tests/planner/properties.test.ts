@@ -21,6 +21,7 @@ import { CPU, GPU, SNAPSHOT, decide, makeInput, makePin, planned, rejectsOf } fr
 fc.configureGlobal({ endOnFailure: true });
 
 const KNOWN_VARIANTS = REGISTRY.operations[0]?.variants.map((variant) => variant.id) ?? [];
+const CUDA = 'assign/cuda-grid-fp64@1';
 const count = (max: number) => fc.integer({ min: 0, max });
 const orNull = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: null });
 const bytes = count(2 ** 36);
@@ -40,6 +41,7 @@ const work: fc.Arbitrary<Partial<WorkloadProfile>> = fc.record({
   bytesPerRow: count(64),
   bytesOutPerRow: count(64),
   indexBytes: bytes,
+  layer: fc.constantFrom('layer-1', 'layer-3'),
   streaming: fc.boolean(),
   chunkIndex: count(3),
   ordered: fc.boolean(),
@@ -55,9 +57,24 @@ const device = (base: DeviceSnapshot): fc.Arbitrary<DeviceSnapshot> =>
       memFreeBytes: orNull(bytes),
       fp64Ratio: orNull(fc.constantFrom(0.5, 0.25, 1 / 32)),
       slotsBusy: orNull(count(4)),
-      quarantine: fc.constantFrom(null, null, 'fault'),
+      throttled: fc.constantFrom(null, false, false, true),
+      quarantine: fc.constantFrom(null, null, 'IMAGE_UNUSABLE: sm_75 only', 'fault '.repeat(99)),
     })
     .map((changes) => ({ ...base, ...changes }));
+
+const gpu = (deviceId: string): fc.Arbitrary<DeviceSnapshot> =>
+  fc
+    .tuple(
+      device({ ...GPU, deviceId }),
+      fc.record({
+        powerWatts: fc.constant(null),
+        clockEvents: fc.constant(null),
+        eccErrors: fc.constantFrom(null, 0, 0, 2),
+        pcieGeneration: fc.constant(5),
+        resident: fc.subarray(['layer-1', 'layer-2']),
+      }),
+    )
+    .map(([snapshot, metrics]) => ({ ...snapshot, gpu: metrics }));
 
 const pin: fc.Arbitrary<Pin> = fc
   .oneof(
@@ -68,7 +85,10 @@ const pin: fc.Arbitrary<Pin> = fc
     }),
     fc.record({ aspect: fc.constant('precision'), value: fc.constantFrom('fp32', 'fp64') }),
     fc.record({ aspect: fc.constant('chunkRows'), value: fc.integer({ min: 1, max: 2 ** 31 }) }),
-    fc.record({ aspect: fc.constant('device'), value: fc.constantFrom('cpu', 'GPU-1', 'GPU-9') }),
+    fc.record({
+      aspect: fc.constant('device'),
+      value: fc.constantFrom('cpu', 'GPU-1', 'GPU-2', 'GPU-9'),
+    }),
     fc.record({ aspect: fc.constant('host'), value: fc.constantFrom('host-1', 'host-2') }),
   )
   .chain((base) =>
@@ -93,7 +113,7 @@ const input: fc.Arbitrary<PlanInput> = fc
   .record({
     work,
     pins: fc.array(pin, { maxLength: 4 }),
-    policyId: fc.constantFrom('probe-first@1', 'probe-first@2'),
+    policyId: fc.constantFrom('probe-first@1', 'probe-first@2', 'probe-first@3'),
     requested: fc.record({
       mode: fc.constantFrom('auto' as const, 'auto' as const, 'cpu' as const, 'gpu' as const),
       precision: fc.constantFrom(
@@ -109,23 +129,26 @@ const input: fc.Arbitrary<PlanInput> = fc
       chunkSecondsTarget: fc.double({ min: 0.001, max: 100, noNaN: true }),
       chunkRowsMax: orNull(fc.integer({ min: 1, max: 2 ** 30 })),
     }),
-    devices: fc.tuple(device(CPU), fc.array(device(GPU), { maxLength: 1 })),
+    devices: fc.tuple(device(CPU), gpu('GPU-1'), gpu('GPU-2'), count(2)),
     ageMs: count(60_000),
     cores: fc.integer({ min: 1, max: 128 }),
     memAvailableBytes: orNull(bytes),
     isa: fc.constantFrom(SNAPSHOT.isa, []),
     rate: orNull(count(1e9)),
+    measured: fc.constantFrom(['assign/grid-avx2@1', 'cpu-avx2'], [CUDA, GPU.deviceClass]),
   })
-  .map(({ pins, devices, ageMs, cores, memAvailableBytes, isa, rate, ...changes }) => {
-    const snapshot = { ...SNAPSHOT, ageMs, cores, memAvailableBytes, isa, devices: devices.flat() };
+  .map(({ pins, devices, ageMs, cores, memAvailableBytes, isa, rate, measured, ...changes }) => {
+    const [cpu, first, second, gpus] = devices;
+    const here = [cpu, first, second].slice(0, 1 + gpus);
+    const snapshot = { ...SNAPSHOT, ageMs, cores, memAvailableBytes, isa, devices: here };
     // A reservation never has more rows than its tiles hold.
     const tileRows = changes.work.tileRows ?? 1;
     const reserved = Math.min(changes.work.rows ?? 0, changes.where.reservedTiles * tileRows);
     const base = makeInput({ ...changes, snapshot, work: { ...changes.work, rows: reserved } });
     const rows = rate ?? 0;
     const shape = shapeBucket(base.work);
-    const [variant = ''] = KNOWN_VARIANTS;
-    const outcome = { variant, deviceClass: 'cpu-avx2', shape, rows, seconds: 1 };
+    const [variant = '', deviceClass = ''] = measured;
+    const outcome = { variant, deviceClass, shape, rows, seconds: 1 };
     return {
       ...base,
       pins: resolvePins(pins, base.where, base.work, 0),
@@ -264,7 +287,7 @@ describe('size and identity', () => {
     const plan = planned(makeInput({}, registry), registry);
     expect(canonicalJson(plan).length).toBeLessThanOrEqual(2_048);
     expect(plan.candidates.some((each) => each.variant === plan.variant)).toBe(true);
-    expect(plan.reasons).toContainEqual({ code: 'CANDIDATES_OMITTED', params: { count: 37 } });
+    expect(plan.reasons).toContainEqual({ code: 'CANDIDATES_OMITTED', params: { count: 36 } });
   });
 
   test('the plan id is the digest of input and decision', () => {
@@ -278,7 +301,7 @@ describe('size and identity', () => {
     const given = makeInput({ registry: { digest: 'fixed' } });
     const { planId: _, ...decision } = planned(makeInput());
     expect(planIdOf(given, decision)).toMatchInlineSnapshot(
-      `"6b410b149a77b82c91de43252881dd7cba7101fa98340a1478ea5e8b9bc80b05"`,
+      `"679c75d2e5d369e59437cf223c9520170b93d1ab39bc3e86c593c24db300a510"`,
     );
   });
 });

@@ -3,7 +3,19 @@ import { describe, expect, test } from 'vitest';
 import { REASON_CODES, REJECT_CODES, renderReason } from '../../planner/index.ts';
 
 const DOCUMENT = readFileSync(new URL('../../docs/planner.md', import.meta.url), 'utf8');
-const SOURCES = ['attempt', 'candidates', 'chunk-sizing', 'plan', 'precision', 'rates', 'refusal']
+const SOURCES = [
+  'attempt',
+  'candidates',
+  'chunk-sizing',
+  'competition',
+  'device-health',
+  'finishing',
+  'memory',
+  'plan',
+  'precision',
+  'rates',
+  'refusal',
+]
   .map((name) => readFileSync(new URL(`../../planner/${name}.ts`, import.meta.url), 'utf8'))
   .join('\n');
 

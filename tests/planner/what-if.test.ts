@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  DEFAULT_POLICY_ID,
   changedFields,
   changedReasons,
   hasField,
@@ -129,9 +130,9 @@ test('hasField looks at own fields only', () => {
 });
 
 test('changedFields and changedReasons say what differs and nothing else', () => {
-  const before = plan(makeInput(), policyById('probe-first@2'), REGISTRY);
+  const before = plan(makeInput(), policyById(DEFAULT_POLICY_ID), REGISTRY);
   const input = makeInput(pinned(makePin({ aspect: 'variant', value: SCALAR })));
-  const after = plan(input, policyById('probe-first@2'), REGISTRY);
+  const after = plan(input, policyById(DEFAULT_POLICY_ID), REGISTRY);
   expect(changedFields(before, after)).toContain('variant');
   const reasons = changedReasons(before, after);
   expect(reasons.after.map(({ code }) => code)).toContain('PIN_APPLIED');

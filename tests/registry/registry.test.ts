@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import {
+  CANDIDATE_VARIANTS,
   REGISTRY,
   findVariant,
   makeRegistry,
   nearestName,
   variantsOf,
+  withCandidates,
   withExternalVariants,
   type VariantSpec,
 } from '../../registry/index.ts';
@@ -35,7 +37,6 @@ describe('REGISTRY', () => {
       'assign/grid-scalar@1 cpu cpu tl_assign__grid__fp64__scalar',
       'assign/brute-exact@1 cpu cpu tl_assign__brute__fp64__scalar',
       'assign/cuda-grid-fp64@1 gpu cuda tl_assign__grid__fp64__cuda',
-      'assign/cuda-grid-fp32@1 gpu cuda tl_assign__grid__fp32__cuda',
       'aggregate/fused-exact@1 cpu cpu tl_chunk_run',
     ]);
   });
@@ -68,6 +69,29 @@ describe('REGISTRY', () => {
   test('its digest is SHA-256 of its canonical JSON without the digest', () => {
     const { digest, ...content } = REGISTRY;
     expect(digest).toBe(createHash('sha256').update(sortedJson(content)).digest('hex'));
+  });
+});
+
+describe('variants that wait for a device record', () => {
+  test('are in no default registry and are reached by id where they are asked for', () => {
+    expect(CANDIDATE_VARIANTS.map(({ id, symbol }) => `${id} ${symbol}`)).toEqual([
+      'assign/cuda-grid-fp32@1 tl_assign__grid__fp32__cuda',
+    ]);
+    const extended = withCandidates(REGISTRY);
+    for (const { id } of CANDIDATE_VARIANTS) {
+      expect(() => findVariant(REGISTRY, id)).toThrow('is not in registry');
+      expect(findVariant(extended, id)).toMatchObject({ id, numericClass: 'exact' });
+    }
+    expect(extended.digest).not.toBe(REGISTRY.digest);
+  });
+});
+
+describe('declared speeds', () => {
+  test('only GPU variants have copies to pay, and all of them do', () => {
+    const variants = withCandidates(REGISTRY).operations.flatMap(({ variants: all }) => all);
+    for (const { runtime, throughput } of variants) {
+      expect((throughput.uploadBytesPerSecond ?? 0) > 0).toBe(runtime === 'gpu');
+    }
   });
 });
 

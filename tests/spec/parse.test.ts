@@ -54,7 +54,8 @@ describe('parseSpec', () => {
       plan: {
         mode: 'auto',
         precision: 'auto',
-        policy: 'probe-first@2',
+        policy: 'probe-first@3',
+        ifImpossible: 'fail',
         cadence: 'every-chunk',
         chunkSecondsTarget: 2,
         pins: [],
