@@ -17,7 +17,9 @@ namespace {
 constexpr char kSymbol[] = "tl_assign__grid__fp64__cuda";
 
 std::mutex open_mutex;
-std::shared_ptr<Device> opened;  // guarded by open_mutex
+// Guarded by open_mutex. Never destroyed: when a process exits, the driver may be gone before its
+// statics are, and what is still open then is the operating system's to free.
+std::shared_ptr<Device> &opened = *new std::shared_ptr<Device>();
 
 bool is_device_symbol(const char *library, const char *symbol) {
   return library == nullptr && std::strcmp(symbol, kSymbol) == 0;

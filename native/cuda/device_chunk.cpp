@@ -100,13 +100,12 @@ uint64_t DeviceChunk::fill(Group &group, const BatchInput &batch, uint64_t first
     }
   }
   if (group.size() == 0 && next < batch.tile_count) {
-    Failure failure(
-        TL_OUT_OF_MEMORY,
-        "does not fit on the device: expected at most " +
-            std::to_string(device_->slot_bytes() - Group::table_bytes(options_.measures)) +
-            " bytes, got " +
-            std::to_string(Group::tile_bytes(batch.tiles[next].rows, options_.measures)) +
-            "; use smaller tiles or a larger budget");
+    Failure failure(TL_OUT_OF_MEMORY, "does not fit on the device: expected at most " +
+                                          std::to_string(device_->slot_bytes()) + " bytes, got " +
+                                          std::to_string(Group::table_bytes(options_.measures) +
+                                                         Group::tile_bytes(batch.tiles[next].rows,
+                                                                           options_.measures)) +
+                                          "; use smaller tiles or a larger budget");
     failure.tile = static_cast<int64_t>(batch.tiles[next].tile);
     throw failure;
   }

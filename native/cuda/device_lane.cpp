@@ -111,10 +111,12 @@ uint64_t DeviceLane::finish_device(const GroupTile &tile, const ResultCounts &co
       entries * (PartialsWriter::kEntryBytes + measures_ * PartialsWriter::kMeasureBytesMax));
   PartialsWriter writer(encoded_.data());
   writer.header(measures_, static_cast<uint32_t>(entries), counts);
+  uint64_t hits = 0;
   for (uint32_t feature = 0; feature < features_; ++feature) {
     if (rows[feature] == 0) {
       continue;
     }
+    hits += rows[feature];
     const uint32_t slot = totals_.slot_of(feature);
     totals_.add_count(slot, rows[feature]);
     writer.entry(feature, rows[feature]);
@@ -129,6 +131,10 @@ uint64_t DeviceLane::finish_device(const GroupTile &tile, const ResultCounts &co
       total.facts.add(facts);
       total.sum.add_sum(sum);
     }
+  }
+  const bool all = options_.overlap == TL_OVERLAP_ALL;
+  if (features_ != 0 && (all ? hits < counts.hits : hits != counts.hits)) {
+    throw Failure(TL_KERNEL_FAILED, "makes the kernel sum up other rows than it assigned");
   }
   return writer.size();
 }
