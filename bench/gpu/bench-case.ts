@@ -37,7 +37,9 @@ export interface Scale {
   readonly kernelRuns: number;
   readonly chunkRuns: number;
   readonly shapeRows: readonly number[];
+  /** The one arena of resident cases, and the arenas of the others; null: the product's. */
   readonly slotBytes: number;
+  readonly productSlotBytes: number | null;
 }
 
 export interface Bench {

@@ -81,13 +81,14 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
 /** Tiny data: what a dry run goes through. */
 const DRY: Scale = {
   ...{ rows: 16_384, tileRows: 2_048, largeTileRows: 4_096, copyBytes: MIB, slotBytes: 8 * MIB },
+  productSlotBytes: 8 * MIB,
   ...{ kernelRuns: 2, chunkRuns: 2, shapeRows: [2_048, 16_384] },
 };
 
 function fullScale(rows: number): Scale {
   return {
     ...{ rows, tileRows: 65_536, largeTileRows: 1_048_576, copyBytes: 1024 * MIB },
-    ...{ slotBytes: 6144 * MIB, kernelRuns: 30, chunkRuns: 5 },
+    ...{ slotBytes: 6144 * MIB, productSlotBytes: null, kernelRuns: 30, chunkRuns: 5 },
     shapeRows: [1e5, 1e6, 1e7, 1e8].filter((one) => one <= rows),
   };
 }
@@ -115,7 +116,9 @@ class Run {
   }
 
   async all(folder: string): Promise<void> {
-    const device = openDevice(this.#libraries, { ordinal: this.#ordinal });
+    // Arenas are of no use to copies.
+    const one = { ordinal: this.#ordinal, slots: 1, slotBytes: 8 * MIB };
+    const device = openDevice(this.#libraries, one);
     try {
       const { ceilings, cases } = await measureCeilings(this.#libraries, this.#scale);
       const facts = { libraries: this.#libraries, ordinal: this.#ordinal, cores: cpus().length };
@@ -138,14 +141,15 @@ class Run {
   }
 
   async #dataset(dataset: Dataset): Promise<void> {
-    const { slotBytes } = this.#scale;
+    const { slotBytes, productSlotBytes } = this.#scale;
+    const arenas = productSlotBytes === null ? {} : { slotBytes: productSlotBytes };
     await this.#with({ slots: 1, slotBytes }, (bench) => residentCases(bench, dataset));
     this.busyClocks = readClocks(this.bench.device.uuid);
-    await this.#with({}, async (bench) => [
+    await this.#with(arenas, async (bench) => [
       ...(await pinnedCases(bench, dataset)),
       ...(await endToEndCases(bench, dataset)),
     ]);
-    await this.#with({ slots: 8 }, async (bench) =>
+    await this.#with({ ...arenas, slots: 8 }, async (bench) =>
       (await endToEndCases(bench, dataset)).filter((one) => one.case.includes('device')),
     );
     for (const row of await plannerRows(this.bench, dataset)) {

@@ -8,7 +8,12 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerKeyOf } from '../../executor/protocol.ts';
-import { encodeGeometry, type GpuEntry, type TileInput } from '../../native/index.ts';
+import {
+  encodeGeometry,
+  type GpuEntry,
+  type OpenDevice,
+  type TileInput,
+} from '../../native/index.ts';
 import { DEFAULT_POLICY_ID, plan, policyById, type PlanDecision } from '../../planner/index.ts';
 import { REGISTRY } from '../../registry/index.ts';
 import {
@@ -60,7 +65,7 @@ export function tableOf(rows: readonly ShapeRow[]): PlannerTable {
 
 /** Times every shape of one dataset and asks the planner about each. No device may be open. */
 export async function plannerRows(bench: Bench, dataset: Dataset): Promise<readonly ShapeRow[]> {
-  const warm = openDevice(bench.libraries, { ordinal: bench.ordinal });
+  const warm = openAnew(bench);
   const opened: Bench = { ...bench, device: warm.info };
   const sides = openSides(opened, dataset);
   const seconds = new Map<number, { cpu: readonly number[]; resident: readonly number[] }>();
@@ -90,6 +95,12 @@ export async function plannerRows(bench: Bench, dataset: Dataset): Promise<reado
     }
   }
   return rows;
+}
+
+function openAnew({ libraries, ordinal, scale }: Bench): OpenDevice {
+  const { productSlotBytes } = scale;
+  const arenas = productSlotBytes === null ? {} : { slotBytes: productSlotBytes };
+  return openDevice(libraries, { ordinal, ...arenas });
 }
 
 function tilesFor({ tiles }: Dataset, rows: number): readonly TileInput[] {
@@ -128,7 +139,7 @@ async function coldSeconds(
   dataset: Dataset,
   tiles: readonly TileInput[],
 ): Promise<number> {
-  const device = openDevice(bench.libraries, { ordinal: bench.ordinal });
+  const device = openAnew(bench);
   const opened: Bench = { ...bench, device: device.info };
   const other = openSides(opened, await boxLayer(opened, dataset));
   const sides = openSides(opened, dataset);

@@ -31,7 +31,10 @@ export function writeGpuRecord(folder: string, record: GpuRecord): string {
   if (fake !== null) {
     throw new Refused(`no record is written: ${fake}, and a record is about a device`);
   }
-  const machine = record.device.name.toLowerCase().replaceAll(/[^a-z0-9]+/gu, '-');
+  const machine = record.device.name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/gu, '-')
+    .replace(/-$/u, '');
   const target = join(folder, machine);
   mkdirSync(target, { recursive: true });
   const file = join(target, `${record.date}-gpu.json`);

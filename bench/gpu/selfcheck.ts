@@ -4,7 +4,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { verifyVariant, type DeviceInfo, type OpenDevice } from '../../native/index.ts';
+import {
+  verifyVariant,
+  type DeviceInfo,
+  type OpenDevice,
+  type OpenDeviceOptions,
+} from '../../native/index.ts';
 import { CANDIDATE_VARIANTS, type VariantSpec } from '../../registry/index.ts';
 import { cudaVariants, guarded, isGood, type Check } from './check.ts';
 import { fakeReason, findDevice, openDevice, openLibraries, type Libraries } from './device.ts';
@@ -36,6 +41,8 @@ export interface SelfCheckReport {
 }
 
 const KEEP_EVERY = 20;
+/** Small arenas: the sanitizer and tests pay for every page. */
+const REDUCED_SLOT_BYTES = 16 * 1024 ** 2;
 const CORPUS_FILES = ['orientation.jsonl', 'point-in-polygon.jsonl', 'sums.jsonl'];
 
 export async function selfCheck(place: Place, options: SelfCheckOptions): Promise<SelfCheckReport> {
@@ -79,12 +86,13 @@ async function checkDevice(
 ): Promise<DeviceInfo> {
   const corpus = reduced ? join(folder, 'corpus') : (given ?? place.corpus);
   if (reduced) reduceCorpus(given ?? place.corpus, corpus);
-  const { info } = await withDevice(libraries, ordinal, () => checkCorpus(libraries, corpus, add));
+  const wanted = { ordinal, ...(reduced ? { slotBytes: REDUCED_SLOT_BYTES } : {}) };
+  const { info } = await withDevice(libraries, wanted, () => checkCorpus(libraries, corpus, add));
   const prepared = await prepareChecks(libraries, place, folder, reduced);
   const budgets: number[] = [];
   const held: number[][] = [];
   for (const pass of [1, 2]) {
-    const opened = await withDevice(libraries, ordinal, async (device) => {
+    const opened = await withDevice(libraries, wanted, async (device) => {
       const rounds: number[] = [];
       for (const round of [1, 2]) {
         for (const one of prepared) {
@@ -97,7 +105,7 @@ async function checkDevice(
     });
     budgets.push(opened.info.memoryBytesMax);
   }
-  const last = await withDevice(libraries, ordinal, async () => undefined);
+  const last = await withDevice(libraries, wanted, async () => undefined);
   budgets.push(last.info.memoryBytesMax);
   add(judgeLeaks(held, budgets));
   return info;
@@ -105,10 +113,10 @@ async function checkDevice(
 
 async function withDevice(
   libraries: Libraries,
-  ordinal: number,
+  wanted: OpenDeviceOptions,
   work: (device: OpenDevice) => Promise<void>,
 ): Promise<OpenDevice> {
-  const device = openDevice(libraries, { ordinal });
+  const device = openDevice(libraries, wanted);
   try {
     await work(device);
   } finally {

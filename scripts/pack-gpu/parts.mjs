@@ -35,13 +35,15 @@ function writeLicenses(root, app, output) {
     .flatMap((chunk) => (chunk.type === 'chunk' ? Object.keys(chunk.modules) : []))
     .map((module) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//u.exec(module)?.[1])
     .filter((name) => name !== undefined);
-  const texts = [...new Set(packages)].toSorted().map((name) => {
-    const folder = join(root, 'node_modules', name);
-    const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    const file = readdirSync(folder).find((one) => /^licen[cs]e/iu.test(one));
-    const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8');
-    return `${name} ${version}: ${license}\n\n${text}\n`;
-  });
+  const texts = [...new Set(packages)]
+    .toSorted((a, b) => (a < b ? -1 : 1))
+    .map((name) => {
+      const folder = join(root, 'node_modules', name);
+      const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+      const file = readdirSync(folder).find((one) => /^licen[cs]e/iu.test(one));
+      const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8');
+      return `${name} ${version}: ${license}\n\n${text}\n`;
+    });
   writeFileSync(join(app, 'LICENSES.txt'), texts.join('\n'));
 }
 
