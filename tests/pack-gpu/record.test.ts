@@ -1,10 +1,12 @@
-// What a GPU record is, and that none can be made of a fake.
+// What a GPU record is, that none can be made of a fake, and what counts as checked.
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { guarded, isGood, type Check } from '../../bench/gpu/check.ts';
 import { ratesOf, samplesOf } from '../../bench/gpu/samples.ts';
 import { writeGpuRecord, type GpuRecord } from '../../bench/gpu/record.ts';
+import { NativeError } from '../../native/index.ts';
 import { fakeGpus } from '../native/helpers/fake-gpu.ts';
 
 let folder = '';
@@ -51,5 +53,37 @@ describe('samples', () => {
   test('are the median with the least and the greatest', () => {
     expect(samplesOf([3, 1, 2])).toEqual({ runs: 3, median: 2, min: 1, max: 3 });
     expect(ratesOf(10, [1, 2, 5])).toEqual({ runs: 3, median: 5, min: 2, max: 10 });
+  });
+});
+
+describe('a check', () => {
+  const check: Check = {
+    ...{ check: 'corpus', subject: 'assign/x@1', seconds: 1, notes: [] },
+    ...{ compared: 5, failed: 0 },
+  };
+
+  test('is good when it compared something and found no difference', () => {
+    expect(isGood(check)).toBe(true);
+    expect(isGood({ ...check, failed: 1 })).toBe(false);
+    expect(isGood({ ...check, compared: 0 })).toBe(false);
+    expect(isGood({ ...check, check: 'candidate', compared: 0 })).toBe(true);
+    expect(isGood({ ...check, check: 'candidate', failed: 1 })).toBe(false);
+  });
+
+  test('fails with the text of what the device answers', async () => {
+    const lost = await guarded('layer', 'counties', () =>
+      Promise.reject(new NativeError('DEVICE_LOST', 'device 0 is lost')),
+    );
+    expect(lost).toMatchObject({
+      compared: 0,
+      failed: 1,
+      notes: ['DEVICE_LOST: device 0 is lost'],
+    });
+    expect(isGood(lost)).toBe(false);
+  });
+
+  test('does not hide a fault of its own', async () => {
+    const broken = guarded('layer', 'counties', () => Promise.reject(new TypeError('x is not y')));
+    await expect(broken).rejects.toThrow(TypeError);
   });
 });
