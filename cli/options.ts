@@ -1,5 +1,6 @@
 // Owns reading option values that Commander hands over as text.
 import { InvalidArgumentError, Option } from 'commander';
+import { parseSize } from '../spec/index.ts';
 import type { OptionValues } from './command.ts';
 
 /** An option with a whole number from `min` to 2^53 − 1; underscores may group digits. */
@@ -35,6 +36,17 @@ export function durationOption(flags: string, description: string): Option {
       throw new InvalidArgumentError('expected a duration of at most 36500d');
     }
     return duration;
+  });
+}
+
+/** An option with a size such as `512 MiB`; bytes. */
+export function sizeOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser((text: string) => {
+    const bytes = parseSize(text);
+    if (bytes === null || bytes < 1) {
+      throw new InvalidArgumentError('expected a size such as 512MiB or 8GiB');
+    }
+    return bytes;
   });
 }
 

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { REGISTRY, nearestName, type VariantSpec } from '../../registry/index.ts';
+import { homePaths } from '../../server/index.ts';
 import { addGroup, addLeaf, type ProgramContext } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
@@ -65,17 +66,22 @@ function addVerify(group: Command, context: ProgramContext): void {
     summary: 'Run every variant that this host can run against the conformance corpus.',
     args: [['[variant]', 'only this one']],
     options: [
+      ['--device <id>', 'also run the variants for GPUs, on this device (see device list)'],
       ['--corpus <folder>', "folder with the corpus (default: the one in this product's sources)"],
     ],
     examples: [
       'tileloom variant verify',
       'tileloom variant verify assign/grid-avx2@1 --corpus ./corpus -o json',
+      'tileloom variant verify assign/cuda-grid-fp64@1 --device GPU-8f6e3c1a',
     ],
     run: async ({ io, output }, [id], options) => {
       const folder = textOf(options, 'corpus');
       const corpus = folder === undefined ? defaultCorpus() : resolve(io.cwd, folder);
       const variants = id === undefined ? allVariants() : [requireVariant(id)];
-      const verdicts = await verifyVariants(variants, corpus, output.note);
+      const deviceId = textOf(options, 'device');
+      const imagesDir = homePaths(io.env).images;
+      const device = deviceId === undefined ? null : { deviceId, imagesDir };
+      const verdicts = await verifyVariants(variants, corpus, device, output.note);
       const agrees = verdicts.every((verdict) => verdict.state !== 'wrong');
       output.document('tileloom.cli.variant-verify/1', { corpus, agrees, verdicts }, () =>
         renderVerdicts(verdicts),

@@ -5,7 +5,7 @@ import { Option, type Command } from 'commander';
 import { addGroup, addLeaf, type ActionContext, type ProgramContext } from '../command.ts';
 import { CliError } from '../errors.ts';
 import type { CommandIo } from '../io.ts';
-import { countOption, listOf, listOption, numberOf, textOf } from '../options.ts';
+import { countOption, listOf, listOption, numberOf, sizeOption, textOf } from '../options.ts';
 import { settingsOf } from '../session.ts';
 
 /** Adds the group. */
@@ -22,6 +22,11 @@ export function addWorkerCommands(program: Command, context: ProgramContext): vo
       ),
       countOption('--threads <n>', 'native calls at once (default: the cores it may use)'),
       countOption('--lanes <n>', 'chunks planned or executed at once (default: two a device)'),
+      ['--no-gpu', 'leave the GPUs of this machine alone'],
+      sizeOption(
+        '--gpu-memory <size>',
+        'device memory that each GPU may be given, such as 8GiB (default: 7/8 of what is free)',
+      ),
       ['--registry <file>', 'JSON file with variants of external kernel libraries'],
       new Option('--log-level <level>', 'how much it logs (default: info)').choices([
         ...['debug', 'info', 'warn', 'error'],
@@ -30,6 +35,7 @@ export function addWorkerCommands(program: Command, context: ProgramContext): vo
     examples: [
       'tileloom worker start',
       'tileloom worker start --roots /data --roots /results --threads 8',
+      'tileloom worker start --gpu-memory 16GiB',
     ],
     run: (action, _args, options) => runWorker(action, options),
   });
@@ -50,12 +56,19 @@ async function runWorker(
     threads: numberOf(options, 'threads'),
     lanes: numberOf(options, 'lanes'),
     externalRegistry: textOf(options, 'registry'),
+    useGpus: options['gpu'] !== false,
+    gpuMemoryBytesMax: numberOf(options, 'gpuMemory'),
     logLevel: textOf(options, 'logLevel'),
   });
   output.document(
     'tileloom.cli.worker-start/1',
-    { hostId: worker.hostId, address: settings.address, namespace: settings.namespace },
-    () => `worker ${worker.hostId} is polling ${settings.address}; Ctrl-C stops it in order`,
+    {
+      ...{ hostId: worker.hostId, devices: worker.deviceIds },
+      ...{ address: settings.address, namespace: settings.namespace },
+    },
+    () =>
+      `worker ${worker.hostId} is polling ${settings.address} with ${worker.deviceIds.join(', ')}; ` +
+      'Ctrl-C stops it in order',
   );
   const stopping: Promise<void>[] = [];
   const stop = (why: string): void => {

@@ -17,6 +17,7 @@ import { createHostProbe } from '../../telemetry/probes/index.ts';
 import { formatBytes } from '../format.ts';
 import type { CommandIo } from '../io.ts';
 import { packageRoot, productVersion } from '../version.ts';
+import { checkGpus } from './gpu-checks.ts';
 
 export interface Finding {
   readonly check: string;
@@ -61,7 +62,6 @@ const CHECKS: readonly (readonly [string, Check])[] = [
   ['disk', checkDisk],
   ['fsync', checkFsync],
   ['memory', checkMemory],
-  ['GPU driver', checkGpu],
 ];
 
 /** Runs every check, one after the other. */
@@ -75,6 +75,7 @@ export async function runChecks(io: CommandIo): Promise<Finding[]> {
       findings.push({ check, ...failed(reason, 'see the message; run again with --verbose') });
     }
   }
+  findings.push(...(await checkGpus(io)));
   return findings;
 }
 
@@ -239,12 +240,4 @@ function checkMemory(): Omit<Finding, 'check'> {
   return memAvailableBytes >= MEMORY_BYTES_MIN
     ? ok(found)
     : warning(found, 'lower limits.memory in the spec, or end other programs');
-}
-
-async function checkGpu(): Promise<Omit<Finding, 'check'>> {
-  const { backend, reason, devices } = await createHostProbe({ host: hostname() }).read();
-  const gpus = devices.filter((device) => device.kind === 'gpu');
-  return backend === 'nvml'
-    ? ok(`${String(gpus.length)} GPU(s)`)
-    : ok(`none used: ${reason ?? 'unavailable'}`);
 }

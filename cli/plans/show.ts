@@ -3,6 +3,7 @@
 import type { ExecuteLine, PlanRecord } from '../../history/index.ts';
 import { escapeControl } from '../../operator/index.ts';
 import type { PlanInput } from '../../planner/index.ts';
+import type { ExecuteAnswer } from '../../workflows/activity-contract.ts';
 import { formatBytes, formatCount, formatDuration, formatFacts, formatTime } from '../format.ts';
 import type { Output } from '../output.ts';
 import { renderDecision } from './decision.ts';
@@ -148,12 +149,35 @@ function renderExecution({ order, answer, failure }: ExecuteLine): string {
       [
         'took',
         `${formatDuration(seconds.work)}, queued ${formatDuration(seconds.queued)}; ` +
-          `read ${formatDuration(seconds.read)}, kernel ${formatDuration(seconds.kernel)}, ` +
-          `write ${formatDuration(seconds.write)}`,
+          stagesOf(seconds),
       ],
       ['peak memory', formatBytes(answer.peakBytes)],
+      ...deviceFacts(answer),
       ['part', answer.part.file],
     );
   }
   return `execution\n${formatFacts(facts)}`;
+}
+
+/** Stages in the order in which a batch goes through them. */
+function stagesOf(seconds: ExecuteAnswer['seconds']): string {
+  const stages = [
+    ['read', seconds.read],
+    ['upload', seconds.upload],
+    ['kernel', seconds.kernel],
+    ['download', seconds.download],
+    ['write', seconds.write],
+  ] as const;
+  return stages
+    .flatMap(([name, took]) => (took === undefined ? [] : `${name} ${formatDuration(took)}`))
+    .join(', ');
+}
+
+function deviceFacts({ device, image }: ExecuteAnswer): readonly [string, string][] {
+  if (device === undefined) return [];
+  const rows = `${formatCount(device.repairedRows)} decided by the host`;
+  return [
+    ['device', `at most ${formatBytes(device.peakBytes)} in use, ${rows}`],
+    ['image', image],
+  ];
 }

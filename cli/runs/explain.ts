@@ -22,7 +22,7 @@ import {
   type HistoryDigest,
   type TelemetrySnapshot,
 } from '../../telemetry/index.ts';
-import { takeSnapshot } from '../commands/device.ts';
+import { takeSnapshot } from '../devices/snapshot.ts';
 import { CliError } from '../errors.ts';
 import { isPlan } from '../history/chunks.ts';
 import type { CommandIo } from '../io.ts';
@@ -63,7 +63,7 @@ export async function explainSpec(
   options: { readonly threads: number | undefined },
 ): Promise<Explanation> {
   const { template, rows, tiles } = await describeWork(io, spec);
-  const snapshot = await takeSnapshot(options.threads);
+  const { snapshot } = await takeSnapshot(io, options.threads);
   const state: Walk = { history: emptyHistory(), previous: null, firstTile: 0, chunk: 0 };
   const totals = { rows, tiles, chunks: 0, seconds: 0, bytesIn: 0, bytesOut: 0, peakBytes: 0 };
   let first: PlanDecision | null = null;

@@ -1,0 +1,48 @@
+// Owns the snapshot of this machine that commands show: what a worker here would tell the planner, with
+// what the workers that run here know of their GPUs.
+import { hostname } from 'node:os';
+import { discoverGpus, type DiscoveredGpus } from '../../executor/index.ts';
+import { homePaths, readDeviceStates, type ReportedDevice } from '../../server/index.ts';
+import type { TelemetrySnapshot } from '../../telemetry/index.ts';
+import { createHostProbe, type GpuDeviceState } from '../../telemetry/probes/index.ts';
+import type { CommandIo } from '../io.ts';
+
+export interface MachineSnapshot {
+  readonly snapshot: TelemetrySnapshot;
+  /** Why CUDA offers no GPU, beginning with a code; null when it offers one. */
+  readonly gpuProblem: string | null;
+  readonly driverVersion: string | null;
+}
+
+/** Takes one snapshot of this machine; asks the driver in a process of its own. */
+export async function takeSnapshot(io: CommandIo, coresMax?: number): Promise<MachineSnapshot> {
+  const { gpus, problem, driverVersion } = await discoverGpus();
+  const reported = readDeviceStates(homePaths(io.env).hosts);
+  const states = gpus.map((gpu) => stateOf(gpu, reported));
+  const probe = createHostProbe({
+    host: hostname(),
+    ...(coresMax === undefined ? {} : { coresMax }),
+    gpus: () => states,
+    gpuProblem: problem === null || problem.includes('has no driver') ? null : problem,
+  });
+  try {
+    return { snapshot: await probe.read(), gpuProblem: problem, driverVersion };
+  } finally {
+    probe.close();
+  }
+}
+
+function stateOf(
+  { uuid, pciBusId, name, memTotalBytes, fp64Ratio, capability }: DiscoveredGpus['gpus'][number],
+  reported: readonly ReportedDevice[],
+): GpuDeviceState {
+  const here = reported.filter(({ deviceId }) => deviceId === uuid);
+  return {
+    ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio },
+    deviceClass: `gpu-sm${String(capability)}`,
+    slotsBusy: null,
+    slots: 1,
+    quarantine: here.find(({ quarantine }) => quarantine !== null)?.quarantine ?? null,
+    resident: [...new Set(here.flatMap(({ resident }) => resident))],
+  };
+}

@@ -1,0 +1,72 @@
+// Owns what `doctor` looks at for GPUs: driver, each device, its kernels' image, telemetry. A machine
+// without a GPU is in order: the CPU does the work.
+import { inspectGpu } from '../../executor/index.ts';
+import { homePaths } from '../../server/index.ts';
+import { takeSnapshot, type MachineSnapshot } from '../devices/snapshot.ts';
+import { formatBytes } from '../format.ts';
+import type { CommandIo } from '../io.ts';
+import type { Finding } from './checks.ts';
+
+const DEVICE_LIBRARY = 'run node scripts/build-native.mjs again';
+
+/** Every finding about GPUs, in the order in which it is shown. */
+export async function checkGpus(io: CommandIo): Promise<readonly Finding[]> {
+  const machine = await takeSnapshot(io);
+  const gpus = machine.snapshot.devices.filter(({ kind }) => kind === 'gpu');
+  const driver = checkDriver(machine);
+  if (gpus.length === 0 || machine.gpuProblem !== null) return [driver];
+  const images: Finding[] = [];
+  for (const [ordinal, { deviceId }] of gpus.entries()) {
+    images.push(await checkImage(io, ordinal, deviceId));
+  }
+  return [driver, ...images, checkTelemetry(machine)];
+}
+
+function checkDriver({ gpuProblem, driverVersion, snapshot }: MachineSnapshot): Finding {
+  const check = 'GPU driver';
+  if (gpuProblem === null) {
+    const gpus = snapshot.devices.filter(({ kind }) => kind === 'gpu');
+    const names = gpus.map(
+      ({ name, memTotalBytes }) =>
+        `${name ?? 'unknown'} (${memTotalBytes === null ? 'unknown' : formatBytes(memTotalBytes)})`,
+    );
+    const found = `CUDA ${driverVersion ?? 'unknown'}, ${String(gpus.length)} GPU(s): ${names.join(', ')}`;
+    return { check, status: 'ok', found, fix: null };
+  }
+  if (gpuProblem.includes('has no driver')) {
+    return { check, status: 'ok', found: 'none: the CPU does all the work', fix: null };
+  }
+  const fix = gpuProblem.startsWith('LIBRARY_')
+    ? DEVICE_LIBRARY
+    : 'look at nvidia-smi; install or restart the NVIDIA driver; until then the CPU does the work';
+  return { check, status: 'warning', found: gpuProblem, fix };
+}
+
+/** Opens the device once, as an executor would: only that shows whether an image runs there. */
+async function checkImage(io: CommandIo, ordinal: number, deviceId: string): Promise<Finding> {
+  const check = `GPU ${String(ordinal)} image`;
+  const info = await inspectGpu({ ordinal, imagesDir: homePaths(io.env).images });
+  if (typeof info === 'string') {
+    const fix = info.startsWith('IMAGE_UNUSABLE')
+      ? 'run npm run build:cuda, or install NVRTC (libnvrtc.so) so that the kernels are compiled here'
+      : 'see the message; device snapshot shows who uses the device';
+    return { check, status: 'warning', found: `${deviceId}: ${info}`, fix };
+  }
+  const { image, imageDigest, imageNote } = info;
+  const found = `${deviceId}: ${image}, ${imageDigest.slice(0, 12)}`;
+  return imageNote === null
+    ? { check, status: 'ok', found, fix: null }
+    : {
+        ...{ check, status: 'ok', found: `${found}; the one built ahead of time: ${imageNote}` },
+        fix: 'nothing is wrong; npm run build:cuda makes an image that needs no compiling',
+      };
+}
+
+function checkTelemetry({ snapshot }: MachineSnapshot): Finding {
+  const check = 'GPU telemetry';
+  if (snapshot.backend === 'nvml') return { check, status: 'ok', found: 'NVML', fix: null };
+  return {
+    ...{ check, status: 'warning', found: snapshot.reason ?? 'unavailable' },
+    fix: 'install libnvidia-ml.so.1 of the driver; without it plans go by declared figures',
+  };
+}
