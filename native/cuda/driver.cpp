@@ -140,6 +140,13 @@ Driver::Driver(const char *path) {
   version_ = static_cast<uint32_t>(number);
 }
 
+bool Driver::answers(CuResult result, const char *call) const {
+  if (is_sticky(result)) {
+    check(result, call);
+  }
+  return result == 0;
+}
+
 void Driver::check(CuResult result, const char *call) const {
   if (result == 0) {
     return;

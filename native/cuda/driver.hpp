@@ -85,6 +85,8 @@ class Driver {
   // Throws when `result` is a failure of the function `call`; says what it means and what to do.
   // Remembers a sticky error.
   void check(CuResult result, const char *call) const;
+  // Whether a question that may stay without an answer got one. Throws after a sticky error.
+  bool answers(CuResult result, const char *call) const;
   // Runs a call that frees something. What it answers changes nothing, but a sticky error is
   // remembered; after one nothing is freed.
   template <class Call>

@@ -10,8 +10,9 @@ namespace {
 // 0 where the driver does not tell.
 uint32_t attribute_or_zero(const Driver &driver, int attribute, CuDevice device) {
   int value = 0;
-  const CuResult result = driver.device_get_attribute(&value, attribute, device);
-  return result == 0 && value > 0 ? static_cast<uint32_t>(value) : 0;
+  const bool told = driver.answers(driver.device_get_attribute(&value, attribute, device),
+                                   "cuDeviceGetAttribute");
+  return told && value > 0 ? static_cast<uint32_t>(value) : 0;
 }
 
 uint32_t capability_of(const Driver &driver, CuDevice device) {
@@ -27,7 +28,8 @@ uint32_t capability_of(const Driver &driver, CuDevice device) {
 // As nvidia-smi writes it.
 void write_uuid(const Driver &driver, CuDevice device, char (&text)[48]) {
   CuUuid uuid{};
-  if (driver.device_get_uuid == nullptr || driver.device_get_uuid(&uuid, device) != 0) {
+  if (driver.device_get_uuid == nullptr ||
+      !driver.answers(driver.device_get_uuid(&uuid, device), "cuDeviceGetUuid")) {
     return;
   }
   char *at = text + std::snprintf(text, sizeof text, "GPU-");
@@ -59,7 +61,8 @@ tl_device_entry describe_device(const Driver &driver, uint32_t ordinal) {
   entry.multiprocessors = attribute_or_zero(driver, kAttributeMultiprocessors, device);
   entry.fp32_per_fp64 = attribute_or_zero(driver, kAttributeSingleToDouble, device);
   size_t total = 0;
-  if (driver.device_total_memory != nullptr && driver.device_total_memory(&total, device) == 0) {
+  if (driver.device_total_memory != nullptr &&
+      driver.answers(driver.device_total_memory(&total, device), "cuDeviceTotalMem")) {
     entry.total_bytes = total;
   }
   write_uuid(driver, device, entry.uuid);

@@ -30,6 +30,8 @@ interface Case {
   readonly stepAgain: string;
   readonly statusAgain: number;
   readonly callsAgain: number;
+  /** Calls of the driver between an error that sticks and the end of the first work. */
+  readonly lateCalls: number;
   readonly leaks: string;
 }
 
@@ -175,6 +177,7 @@ describe('a driver call that fails', () => {
       const where = `${one.function} ${one.result} after ${one.after}`;
       expect(codeOfStatus(one.statusAgain), where).toBe('DEVICE_LOST');
       expect(one.callsAgain, where).toBe(0);
+      expect(one.lateCalls, where).toBe(0);
     }
   });
 });

@@ -229,10 +229,12 @@ std::string escaped(const char *text) {
 
 uint64_t calls_of(const Paths &paths, const char *function) {
   void *fake = dlopen(paths.driver.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (function == nullptr) {
-    return reinterpret_cast<uint64_t (*)()>(dlsym(fake, "fake_calls"))();
-  }
   return reinterpret_cast<uint64_t (*)(const char *)>(dlsym(fake, "fake_calls_of"))(function);
+}
+
+uint64_t calls_by(const Paths &paths, const char *counter) {
+  void *fake = dlopen(paths.driver.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return reinterpret_cast<uint64_t (*)()>(dlsym(fake, counter))();
 }
 
 bool is_wrong(const Outcome &outcome, const Outcome &expected) {
@@ -250,9 +252,10 @@ void run_case(const Library &library, const Paths &paths, const Fixture &fixture
   write_file(control, head + lines);
   const Outcome first = work(library, paths, fixture);
   write_file(control, head);
-  const uint64_t calls = calls_of(paths, nullptr);
+  const uint64_t late_calls = calls_by(paths, "fake_late_calls");
+  const uint64_t calls = calls_by(paths, "fake_calls");
   const Outcome second = work(library, paths, fixture);
-  const uint64_t calls_again = calls_of(paths, nullptr) - calls;
+  const uint64_t calls_again = calls_by(paths, "fake_calls") - calls;
   std::string leaks;
   std::ifstream lines_of_log(log);
   for (std::string line; std::getline(lines_of_log, line);) {
@@ -262,12 +265,14 @@ void run_case(const Library &library, const Paths &paths, const Fixture &fixture
   std::remove(log.c_str());
   std::printf(
       "{%s, \"step\": \"%s\", \"status\": %d, \"deviceError\": %d, \"text\": \"%s\", "
-      "\"wrong\": %d, \"stepAgain\": \"%s\", \"statusAgain\": %d, \"callsAgain\": %llu, "
+      "\"wrong\": %d, \"stepAgain\": \"%s\", \"statusAgain\": %d, \"lateCalls\": %llu, "
+      "\"callsAgain\": "
+      "%llu, "
       "\"leaks\": \"%s\"}\n",
       facts.c_str(), first.step.c_str(), first.error.status, first.error.device_error,
       escaped(first.error.text).c_str(), is_wrong(first, expected) || is_wrong(second, expected),
-      second.step.c_str(), second.error.status, static_cast<unsigned long long>(calls_again),
-      leaks.c_str());
+      second.step.c_str(), second.error.status, static_cast<unsigned long long>(late_calls),
+      static_cast<unsigned long long>(calls_again), leaks.c_str());
   std::fflush(stdout);
   _exit(0);  // not exit: the log of the fake would be written again
 }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 #include <thread>
 
@@ -135,6 +136,12 @@ extern "C" __attribute__((visibility("default"))) uint64_t fake_calls_of(const c
   return found == state.calls_of.end() ? 0 : found->second;
 }
 
+// Calls after an error had stuck, besides those that ask for its name.
+extern "C" __attribute__((visibility("default"))) uint64_t fake_late_calls() {
+  const std::lock_guard<std::mutex> lock(State::get().mutex);
+  return State::get().late_calls;
+}
+
 extern "C" __attribute__((visibility("default"))) uint64_t fake_calls() {
   const std::lock_guard<std::mutex> lock(State::get().mutex);
   return State::get().calls;
@@ -164,6 +171,7 @@ int begin_on(const char *function, const std::string &device, bool waits) {
       state.calls += first ? 1 : 0;
       state.calls_of[function] += first ? 1 : 0;
       if (state.poison != 0) {
+        state.late_calls += std::strncmp(function, "cuGetError", 10) != 0 ? 1 : 0;
         return state.poison;
       }
       delay = waits ? state.control.delay_milliseconds(function) : 0;

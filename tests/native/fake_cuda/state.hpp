@@ -70,6 +70,7 @@ class State {
   bool initialized = false;
   int poison = 0;  // answer of every call, once an error has stuck
   uint64_t calls = 0;
+  uint64_t late_calls = 0;                   // after an error had stuck
   std::map<std::string, uint64_t> calls_of;  // by function
   uint64_t launches = 0;
   std::map<std::string, std::unique_ptr<Context>> contexts;  // by UUID
