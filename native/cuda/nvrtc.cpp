@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+
 #include "../core/failure.hpp"
 #include "shown_text.hpp"
 #include "sources.hpp"
@@ -19,6 +21,22 @@ void *open_library(const char *path) {
   }
   void *handle = dlopen("libnvrtc.so.13", RTLD_NOW | RTLD_LOCAL);
   return handle != nullptr ? handle : dlopen("libnvrtc.so.12", RTLD_NOW | RTLD_LOCAL);
+}
+
+// NVRTC looks for its builtins in the loader's path only. Where it lies elsewhere, they are loaded
+// from beside it first; when that fails, compiling says so.
+void open_builtins(void *function, int major, int minor) {
+  Dl_info info{};
+  if (dladdr(function, &info) == 0 || info.dli_fname == nullptr) {
+    return;
+  }
+  const std::string library = info.dli_fname;
+  const size_t slash = library.rfind('/');
+  if (slash != std::string::npos) {
+    const std::string path = library.substr(0, slash) + "/libnvrtc-builtins.so." +
+                             std::to_string(major) + "." + std::to_string(minor);
+    dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  }
 }
 
 template <class Function>
@@ -51,6 +69,7 @@ Nvrtc::Nvrtc(const char *path) {
   int minor = 0;
   check(get_version_(&major, &minor), "nvrtcVersion");
   version_ = static_cast<uint32_t>(major * 1000 + minor * 10);
+  open_builtins(reinterpret_cast<void *>(get_version_), major, minor);
 }
 
 void Nvrtc::check(int result, const char *call) const {
@@ -70,7 +89,9 @@ std::string Nvrtc::log_of(Program program) const {
   if (log_(program, &log[0]) != 0) {
     return "no log";
   }
-  return log.c_str();  // up to its NUL
+  log.resize(std::min(log.find('\0'), log.size()));
+  std::replace(log.begin(), log.end(), '\n', ' ');
+  return log;
 }
 
 std::vector<uint8_t> Nvrtc::compile(const std::vector<std::string> &options) const {
