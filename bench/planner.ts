@@ -5,7 +5,15 @@ import { POLICIES, plan, type Policy } from '../planner/index.ts';
 import { REGISTRY } from '../registry/index.ts';
 import { writeRecord } from './record.ts';
 import { foldOutcome, emptyHistory, shapeBucket } from '../telemetry/index.ts';
-import { GPU_SNAPSHOT, SNAPSHOT, WORK, makeInput, makePin } from '../tests/planner/fixtures.ts';
+import {
+  CPU,
+  GPU,
+  GPU_SNAPSHOT,
+  SNAPSHOT,
+  WORK,
+  makeInput,
+  makePin,
+} from '../tests/planner/fixtures.ts';
 
 const WARM_UP = 3_000;
 const CALLS = 20_000;
@@ -20,10 +28,26 @@ const history = foldOutcome(emptyHistory(), {
   failed: false,
 });
 
+const onGpu = foldOutcome(history, {
+  variant: 'assign/cuda-grid-fp64@1',
+  deviceClass: GPU.deviceClass,
+  shape: shapeBucket(WORK),
+  rows: 1e9,
+  seconds: 2,
+  predictedSeconds: 2,
+  failed: false,
+});
+const gpus = [1, 2, 3, 4].map((number) => ({ ...GPU, deviceId: `GPU-${String(number)}` }));
+
 const CASES = {
   'cpu host, first chunk': {},
   'cpu host, later chunk': { history, work: { chunkIndex: 9 } },
   'gpu host': { snapshot: GPU_SNAPSHOT },
+  'four gpus, later chunk': {
+    history: onGpu,
+    snapshot: { ...GPU_SNAPSHOT, devices: [CPU, ...gpus] },
+    work: { chunkIndex: 9 },
+  },
   'refused pin': {
     snapshot: SNAPSHOT,
     pins: { winners: [makePin({ aspect: 'runtime', value: 'gpu' })], losers: [] },

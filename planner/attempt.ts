@@ -69,7 +69,7 @@ function decide(request: Unplaced, choice: RuntimeChoice, reasons: Reason[]): De
   const screen = (runtime: Runtime): Screening =>
     screenPrecisions({ ...request, runtime, byTime: true }, said[runtime]);
   const screening = mergedScreening(request, screen('cpu'), screen('gpu'));
-  const winner = winnerOf(placement, request.input, screening);
+  const winner = winnerOf(request.policy, placement, request.input, screening);
   if (winner.chosen !== null) reasons.push(...said[winner.chosen.variant.runtime]);
   return { screening, winner };
 }

@@ -23,6 +23,8 @@ export interface Admitted {
   readonly score: Score;
   /** Absent under policies that do not compare devices. */
   readonly placed?: Placement;
+  /** Whether it runs only to be measured; the chunk is a probe then. */
+  readonly probing?: true;
 }
 
 export interface Screening {
@@ -160,7 +162,8 @@ function placeReject(
   device: DeviceSnapshot,
 ): RejectCode | null {
   if (device.quarantine !== null) {
-    return policy.placement === undefined ? 'DEVICE_QUARANTINED' : outOfService(device.quarantine);
+    const isOld = policy.placement === undefined || device.kind === 'cpu';
+    return isOld ? 'DEVICE_QUARANTINED' : outOfService(device.quarantine);
   }
   if (pins.variant !== undefined && pins.variant.value !== variant.id) {
     return 'PIN_OTHER_VARIANT';

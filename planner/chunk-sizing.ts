@@ -6,6 +6,7 @@
 // I3. `rowsHint` is what the policy would take of a larger reservation: lanes size the next one by it.
 import { deviceMemoryUsedPct, hostMemoryUsedPct, isUnderutilized } from '../telemetry/index.ts';
 import type { Admitted } from './candidates.ts';
+import { probeRowsOf } from './finishing.ts';
 import { rowsWithin } from './memory.ts';
 import type { PolicyData, RowHintChunking, TimeAndBytesChunking } from './policy.ts';
 import { reason } from './reasons.ts';
@@ -150,11 +151,11 @@ function byTimeAndBytes(
   return { rows: taper, reasons: [...wanted.reasons, tapered] };
 }
 
-function probeRows({ chunking, placement }: PolicyData, chosen: Admitted): number {
-  if (chunking.kind === 'row-hints' || chosen.rate.source === 'history') {
+function probeRows(policy: PolicyData, chosen: Admitted): number {
+  if (chosen.rate.source === 'history' && chosen.probing !== true) {
     return Infinity;
   }
-  return isOnGpu(chosen) ? (placement?.probeRows ?? chunking.probeRows) : chunking.probeRows;
+  return probeRowsOf(policy, chosen);
 }
 
 /** On a GPU the chunk grows with what was measured there, so that a wrong expectation costs little. */

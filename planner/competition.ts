@@ -2,11 +2,12 @@
 // done first wins, and what was never measured is probed once.
 //
 // I1. A probe replaces the winner only where the winner was measured: else the winner is a probe itself.
+//     One that its reservation cut to less than half is made again, once there is room for all of it.
 // I2. No probe while a device of that class is busy or may be: somebody may be probing it.
 import { findHistory, shapeBucket } from '../telemetry/index.ts';
 import { bestOf, type Admitted, type Screening, type ScreeningRequest } from './candidates.ts';
-import { ownSeconds, type Placement } from './finishing.ts';
-import type { PlacementPolicy } from './policy.ts';
+import { ownSeconds, probeRowsOf, type Placement } from './finishing.ts';
+import type { PlacementPolicy, PolicyData } from './policy.ts';
 import { reason } from './reasons.ts';
 import type { PlanInput, Reason } from './types.ts';
 
@@ -33,6 +34,7 @@ export interface Winner {
 
 /** The admitted variant that is done first, or a probe of one that was never measured. */
 export function winnerOf(
+  policy: PolicyData,
   placement: PlacementPolicy,
   input: PlanInput,
   { admitted }: Screening,
@@ -43,7 +45,9 @@ export function winnerOf(
   }
   const bestSeconds = ownSeconds(best.placed, horizonRows(input));
   if (best.rate.source === 'history') {
-    const due = admitted.filter((each) => isProbeDue(placement, input, each, best, admitted));
+    const due = admitted.filter((each) =>
+      isProbeDue(policy, placement, input, each, best, admitted),
+    );
     const probe = bestOf(due);
     if (probe?.placed !== undefined) {
       const times = ownSeconds(probe.placed, horizonRows(input)) / bestSeconds;
@@ -53,7 +57,7 @@ export function winnerOf(
         times: Math.round(times * 100) / 100,
         best: best.variant.id,
       };
-      return { chosen: probe, because: reason('PROBE_DUE', params) };
+      return { chosen: { ...probe, probing: true }, because: reason('PROBE_DUE', params) };
     }
   }
   return { chosen: best, because: comparison(input, best, admitted) };
@@ -66,33 +70,49 @@ export function winnerOf(
  * by declaration takes `hopelessFactor` times as long for all that remains.
  */
 function isProbeDue(
+  policy: PolicyData,
   placement: PlacementPolicy,
   input: PlanInput,
-  { variant, device, placed }: Admitted,
+  candidate: Admitted,
   best: Admitted,
   admitted: readonly Admitted[],
 ): boolean {
-  if (placed === undefined || best.placed === undefined) {
+  const { device, placed } = candidate;
+  if (placed === undefined || best.placed === undefined || device === best.device) {
     return false;
   }
-  const shape = shapeBucket(input.work);
-  const peers = device.kind === 'gpu' ? [variant] : admitted.map((each) => each.variant);
-  const known = peers.some(
-    ({ id }) => findHistory(input.history, id, device.deviceClass, shape) !== null,
-  );
+  const wantedRows = probeRowsOf(policy, candidate);
   const isIdle = input.snapshot.devices.every(
     ({ deviceClass, slotsBusy }) => deviceClass !== device.deviceClass || slotsBusy === 0,
   );
-  if (known || !isIdle) {
+  if (!isIdle || isKnown(input, candidate, admitted, wantedRows)) {
     return false;
   }
   const remaining = horizonRows(input);
   const bestSeconds = ownSeconds(best.placed, remaining);
-  const probeRows = Math.min(input.work.rows, placement.probeRows);
+  const probeRows = Math.min(input.work.rows, wantedRows);
   return (
     ownSeconds(placed, remaining) <= placement.hopelessFactor * bestSeconds &&
     ownSeconds(placed, probeRows) <= placement.probeShareMax * bestSeconds
   );
+}
+
+/** Whether a variant was measured on that class of device, or failed there, or cannot be measured better now. */
+function isKnown(
+  { history, work }: PlanInput,
+  { variant, device }: Admitted,
+  admitted: readonly Admitted[],
+  wantedRows: number,
+): boolean {
+  const shape = shapeBucket(work);
+  const peers = device.kind === 'gpu' ? [variant] : admitted.map((each) => each.variant);
+  const entries = peers.flatMap(
+    ({ id }) => findHistory(history, id, device.deviceClass, shape) ?? [],
+  );
+  const isWhole = entries.some(
+    ({ rows, rowsPerSecond }) => rowsPerSecond === null || rows * 2 >= wantedRows,
+  );
+  return isWhole || (entries.length > 0 && work.rows < wantedRows);
 }
 
 /** Says how the winner compares with the best one of another variant or device. */

@@ -59,6 +59,21 @@ export function ownSeconds(placed: Placement, rows: number): number {
   return rows * (rowSeconds + copySeconds) + fixedSeconds + uploadSeconds;
 }
 
+/** Rows of a probe; Infinity under policies that make none. */
+export function probeRowsOf(
+  { chunking, placement }: PolicyData,
+  { device, placed }: { readonly device: DeviceSnapshot; readonly placed?: Placement },
+): number {
+  if (chunking.kind === 'row-hints') {
+    return Infinity;
+  }
+  if (placement === undefined || placed === undefined) {
+    return chunking.probeRows;
+  }
+  const inTime = Math.floor(placement.probeSeconds / placed.rowSeconds);
+  return device.kind === 'gpu' ? placement.probeRows : Math.max(chunking.probeRows, inTime);
+}
+
 /** The rate of a GPU as plans size and predict by it: copies included, fixed costs beside it. */
 export function deviceRate(placed: Placement, rate: ExpectedRate): ExpectedRate {
   const rowsPerSecond = Math.max(1, Math.round(1 / (placed.rowSeconds + placed.copySeconds)));

@@ -156,6 +156,7 @@ const PROBE_FIRST_3: PolicyData = {
   },
   placement: {
     probeRows: 4_194_304,
+    probeSeconds: 0.1,
     hopelessFactor: 8,
     probeShareMax: 0.1,
     warmUpSeconds: { cpu: 0.005, gpu: 0.1 },

@@ -95,6 +95,8 @@ export interface DeviceMemoryPolicy {
 export interface PlacementPolicy {
   /** Rows of the first chunk of a GPU variant that has no history on that class of device. */
   readonly probeRows: number;
+  /** Expected seconds of a probe on a CPU beside a GPU, if they are more rows than elsewhere. */
+  readonly probeSeconds: number;
   /** Hopeless, and never probed: declared time for what remains above this multiple of the best. */
   readonly hopelessFactor: number;
   /** A probe may cost at most this share of the best one's time for what remains. */

@@ -16,7 +16,7 @@ describe('policies', () => {
       [
         "probe-first@1 cf58aaa994e58fdeed6a34167ad819af6a04a233a582e619fc8f5bca1dfcfdc1",
         "probe-first@2 9a65f52ed746f7d6e3aaf4f20211b6051e74633de084166d725927bbd00db8f5",
-        "probe-first@3 1bda18290abd74e5cc590b32a6211e9389505ecc2535a4c683bb2683f02a5b24",
+        "probe-first@3 53f62d17f42eff47da044b50c69a1f63f36746a6c8ac6b80553ef030957f84e5",
       ]
     `);
   });

@@ -301,7 +301,7 @@ describe('size and identity', () => {
     const given = makeInput({ registry: { digest: 'fixed' } });
     const { planId: _, ...decision } = planned(makeInput());
     expect(planIdOf(given, decision)).toMatchInlineSnapshot(
-      `"679c75d2e5d369e59437cf223c9520170b93d1ab39bc3e86c593c24db300a510"`,
+      `"aeff78d110a129cd5a3ad5539585b4fb0c143e79805702b35a84abbdd160cf91"`,
     );
   });
 });

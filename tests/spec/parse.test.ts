@@ -64,6 +64,18 @@ describe('parseSpec', () => {
     });
   });
 
+  test.each(['hold', 'fail'])(
+    'reads what to do where mode or precision cannot be had: %s',
+    (wish) => {
+      const text = EXAMPLE.replace('mode: auto,', `mode: gpu, ifImpossible: ${wish},`);
+      expect(parseSpec(text, { file: 'spec.yaml' }).spec.plan).toMatchObject({
+        mode: 'gpu',
+        ifImpossible: wish,
+      });
+      expect(places(text.replace(wish, 'wait'))).toEqual(['SPEC_BAD_VALUE 11:34']);
+    },
+  );
+
   test('reads the example of the design', () => {
     const { spec, digest, warnings } = parseSpec(EXAMPLE, { file: 'spec.yaml' });
     expect(spec.steps[1]?.measures).toEqual([
