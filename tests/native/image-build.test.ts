@@ -83,7 +83,7 @@ describe.skipIf(reason !== '')(`npm run build:cuda${reason}`, SLOW, () => {
     const declared = [...kernelText.matchAll(/__global__[^;{]*?(tl_\w+)\(/g)].map(
       ([, name]) => name,
     );
-    expect(rows.map(([, name]) => name).toSorted()).toEqual(declared.toSorted());
+    expect(new Set(rows.map(([, name]) => name))).toEqual(new Set(declared));
     for (const architecture of ARCHITECTURES) {
       for (const [, name, ...limits] of rows) {
         const facts = report.kernels.find(

@@ -124,7 +124,7 @@ describe.skipIf(reason !== '')(`NVRTC${reason}`, { timeout: 300_000 }, () => {
     const environment = { ...gpus.environment, TILELOOM_NVRTC: nvrtcPath };
     const children = [openElsewhere(cache, environment), openElsewhere(cache, environment)];
     const opened = await Promise.all(children.map((child) => child.opened));
-    expect(opened.map(({ image }) => image).toSorted()).toEqual(['cached', 'compiled']);
+    expect(new Set(opened.map(({ image }) => image))).toEqual(new Set(['cached', 'compiled']));
     expect(opened[0]?.imageDigest).toBe(opened[1]?.imageDigest);
   });
 
