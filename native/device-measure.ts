@@ -1,5 +1,5 @@
 // Owns the facade of tileloom_measure.h: kernels and copies repeated on the open device, for benches.
-import type { BoundaryRule, OverlapRule } from '../registry/index.ts';
+import type { BoundaryRule, ComputePrecision, OverlapRule } from '../registry/index.ts';
 import { cText, checkInteger, ErrorSlot } from './binding.ts';
 import { BOUNDARY_NUMBER, MEASURES_MAX, OVERLAP_NUMBER, packBatch } from './chunk.ts';
 import { loadKernels, sha256OfFile } from './library.ts';
@@ -35,6 +35,8 @@ export interface MeasureRequest {
   readonly wrap: boolean;
   readonly measures: number;
   readonly aggregate: boolean;
+  /** Of the filter: which variant's kernels. */
+  readonly precision: ComputePrecision;
   /** Resident: they must fit in one slot. Pinned: dealt to all slots in equal ranges. */
   readonly tiles: readonly TileInput[];
   readonly repeats: number;
@@ -126,6 +128,7 @@ function packRequest(request: MeasureRequest): DataView {
     checkInteger(request.measures, MEASURES_MAX, 'measures of a measurement'),
     request.aggregate ? 1 : 0,
     request.repeats,
+    request.precision === 'fp32' ? 1 : 0,
   ];
   fields.forEach((value, index) => packed.setUint32(index * 4, value, true));
   return packed;

@@ -57,8 +57,6 @@ export interface Ceilings {
   readonly uploadBytesPerSecond: number;
 }
 
-export const DEVICE_SYMBOL = 'tl_assign__grid__fp64__cuda';
-
 export function showCase({ case: name, unit, rate, facts }: BenchCase): string {
   const scale = (value: number): string => (value / 1e9).toPrecision(4);
   const range = `[${scale(rate.min)}-${scale(rate.max)}]`;

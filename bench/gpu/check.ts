@@ -1,7 +1,14 @@
 // Owns what one check of the self-check found, and which variants it is about.
+import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { isEngineError } from '../../core/index.ts';
-import { REGISTRY, variantsOf, type VariantSpec } from '../../registry/index.ts';
+import type { KernelLibrary } from '../../native/index.ts';
+import {
+  CANDIDATE_VARIANTS,
+  REGISTRY,
+  variantsOf,
+  type VariantSpec,
+} from '../../registry/index.ts';
 
 export interface Check {
   readonly check: 'corpus' | 'layer' | 'leak' | 'candidate';
@@ -34,4 +41,15 @@ export async function guarded(
 
 export function cudaVariants(): readonly VariantSpec[] {
   return variantsOf(REGISTRY, 'assign').filter(({ library }) => library === 'cuda');
+}
+
+/** Those of the registry, and candidates that the library has: their names stand in its symbols. */
+export function deviceVariants(library: KernelLibrary): readonly VariantSpec[] {
+  const registered = cudaVariants();
+  const symbols = readFileSync(library.path);
+  const waiting = CANDIDATE_VARIANTS.filter(
+    ({ id, library: of, symbol }) =>
+      of === 'cuda' && registered.every((one) => one.id !== id) && symbols.includes(`${symbol}\0`),
+  );
+  return [...registered, ...waiting];
 }

@@ -1,8 +1,9 @@
 // Owns the cases from files: whole chunks from Arrow files in the page cache, on the device and on all
 // cores of the same host. Each is checked against the other before it is timed.
 import type { TileInput } from '../../native/index.ts';
-import { REGISTRY, variantsOf } from '../../registry/index.ts';
-import { DEVICE_SYMBOL, type Bench, type BenchCase, type Dataset } from './bench-case.ts';
+import { REGISTRY, variantsOf, type VariantSpec } from '../../registry/index.ts';
+import type { Bench, BenchCase, Dataset } from './bench-case.ts';
+import { deviceVariants } from './check.ts';
 import { runChunk, type ChunkRun, type ChunkSetup } from './chunk.ts';
 import type { Libraries } from './device.ts';
 import { ratesOf, repeat, share } from './samples.ts';
@@ -15,7 +16,7 @@ export interface Sides {
 }
 
 /** Both ways to run a chunk that assigns and sums one measure. */
-export function openSides(bench: Bench, dataset: Dataset): Sides {
+export function openSides(bench: Bench, dataset: Dataset, variant: VariantSpec): Sides {
   const { libraries, device, cores } = bench;
   const paths = { geometryPath: dataset.layer.geometryPath, indexPath: dataset.indexPath };
   const onDevice = libraries.device.openLayer(paths);
@@ -31,7 +32,7 @@ export function openSides(bench: Bench, dataset: Dataset): Sides {
     runChunk({ ...shared, ...setup }, tiles);
   return {
     device: side({
-      ...{ library: libraries.device, layer: onDevice, symbol: DEVICE_SYMBOL },
+      ...{ library: libraries.device, layer: onDevice, symbol: variant.symbol },
       ...{ inFlight: device.slots, arenaBytes: device.slotBytes },
     }),
     cpu: side({
@@ -74,7 +75,19 @@ export async function checkSides(
 }
 
 export async function endToEndCases(bench: Bench, dataset: Dataset): Promise<readonly BenchCase[]> {
-  const sides = openSides(bench, dataset);
+  const cases: BenchCase[] = [];
+  for (const variant of deviceVariants(bench.libraries.device)) {
+    cases.push(...(await casesOf(bench, dataset, variant)));
+  }
+  return cases;
+}
+
+async function casesOf(
+  bench: Bench,
+  dataset: Dataset,
+  variant: VariantSpec,
+): Promise<readonly BenchCase[]> {
+  const sides = openSides(bench, dataset, variant);
   try {
     const { tiles } = dataset;
     const what = `${dataset.layerName}, ${dataset.order}`;
@@ -97,7 +110,7 @@ export async function endToEndCases(bench: Bench, dataset: Dataset): Promise<rea
     return [
       {
         ...{
-          case: `from files, device, ${what}, ${bench.device.slots} slots`,
+          case: `from files, device, ${variant.name}, ${what}, ${bench.device.slots} slots`,
           unit: 'rows/s',
           rows,
           rate,
@@ -109,7 +122,7 @@ export async function endToEndCases(bench: Bench, dataset: Dataset): Promise<rea
       },
       {
         ...{
-          case: `from files, CPU, ${what}, ${bench.cores} cores`,
+          case: `from files, CPU (beside ${variant.name}), ${what}, ${bench.cores} cores`,
           unit: 'rows/s',
           rows,
           rate: cpuRate,

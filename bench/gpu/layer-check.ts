@@ -11,7 +11,7 @@ import {
   type ColumnData,
 } from '../../tests/native/helpers/tiles.ts';
 import { randomOf, randomPoints, tileOrdered, type Points } from '../kernels/points.ts';
-import { cudaVariants, guarded, type Check } from './check.ts';
+import { deviceVariants, guarded, type Check } from './check.ts';
 import { runChunk, type ChunkRun } from './chunk.ts';
 import type { Libraries } from './device.ts';
 import { buildIndex, LAYERS, verticesOf, writeLayer, type LayerFiles } from './layers.ts';
@@ -89,7 +89,7 @@ async function compare(libraries: Libraries, given: Comparison): Promise<Check> 
     for (const output of OUTPUTS) {
       const host = { library: libraries.cpu, layer: given.onHost, symbol: ORACLE };
       const expected = await runChunk({ ...shared, ...host, ...output }, tiles);
-      for (const { id, symbol } of cudaVariants()) {
+      for (const { id, symbol } of deviceVariants(libraries.device)) {
         const device = { library: libraries.device, layer: given.onDevice, symbol };
         const got = await runChunk({ ...shared, ...device, ...output }, tiles);
         compared += tiles.length;

@@ -15,7 +15,7 @@ import {
   type TileInput,
 } from '../../native/index.ts';
 import { DEFAULT_POLICY_ID, plan, policyById, type PlanDecision } from '../../planner/index.ts';
-import { REGISTRY } from '../../registry/index.ts';
+import { REGISTRY, type VariantSpec } from '../../registry/index.ts';
 import {
   emptyHistory,
   foldOutcome,
@@ -25,7 +25,7 @@ import {
   type TelemetrySnapshot,
 } from '../../telemetry/index.ts';
 import { CPU, GIB, GPU, GPU_SNAPSHOT, makeInput, WORK } from '../../tests/planner/fixtures.ts';
-import { DEVICE_SYMBOL, type Bench, type Dataset } from './bench-case.ts';
+import type { Bench, Dataset } from './bench-case.ts';
 import { cudaVariants } from './check.ts';
 import { findDevice, openDevice } from './device.ts';
 import { bestCpuVariant, checkSides, openSides, type Sides } from './end-to-end.ts';
@@ -67,7 +67,7 @@ export function tableOf(rows: readonly ShapeRow[]): PlannerTable {
 export async function plannerRows(bench: Bench, dataset: Dataset): Promise<readonly ShapeRow[]> {
   const warm = openAnew(bench);
   const opened: Bench = { ...bench, device: warm.info };
-  const sides = openSides(opened, dataset);
+  const sides = openSides(opened, dataset, deviceVariant());
   const seconds = new Map<number, { cpu: readonly number[]; resident: readonly number[] }>();
   let history: HistoryDigest;
   try {
@@ -118,7 +118,7 @@ async function measuredHistory(
   const rows = rowsOf(tiles);
   const shape = shapeBucket(workOf(dataset, rows));
   const { cpuClass, gpuClass } = classesOf(bench);
-  const device = { variant: deviceVariant(), deviceClass: gpuClass };
+  const device = { variant: deviceVariant().id, deviceClass: gpuClass };
   const cpu = { variant: bestCpuVariant(bench.libraries).id, deviceClass: cpuClass };
   let history = emptyHistory();
   for (const [facts, run] of [
@@ -141,8 +141,8 @@ async function coldSeconds(
 ): Promise<number> {
   const device = openAnew(bench);
   const opened: Bench = { ...bench, device: device.info };
-  const other = openSides(opened, await boxLayer(opened, dataset));
-  const sides = openSides(opened, dataset);
+  const other = openSides(opened, await boxLayer(opened, dataset), deviceVariant());
+  const sides = openSides(opened, dataset, deviceVariant());
   try {
     await other.device(dataset.tiles.slice(0, 64));
     return (await sides.device(tiles)).seconds;
@@ -258,10 +258,11 @@ function classesOf({ libraries, device }: Bench): {
   return { cpuClass, gpuClass: `gpu-sm${device.capability}` };
 }
 
-function deviceVariant(): string {
-  const found = cudaVariants().find(({ symbol }) => symbol === DEVICE_SYMBOL);
-  if (found === undefined) throw new Error(`no registered variant has ${DEVICE_SYMBOL}`);
-  return found.id;
+/** The planner chooses among registered variants only. */
+function deviceVariant(): VariantSpec {
+  const [first] = cudaVariants();
+  if (first === undefined) throw new Error('the registry has no variant for a device');
+  return first;
 }
 
 export function showRow(row: ShapeRow): string {

@@ -220,7 +220,12 @@ describe('bench', () => {
     expect(stdout).toContain('16 shapes went through; nothing is measured');
     expect(code).toBe(0);
     const kinds = ['ceiling: device', 'ceiling: link', 'resident assign,', 'resident assign + agg'];
-    for (const kind of [...kinds, 'from pinned memory', 'from files, device', 'from files, CPU']) {
+    for (const kind of [
+      ...kinds,
+      'from pinned memory',
+      'from files, device',
+      'from files, CPU (beside cuda-grid-fp64)',
+    ]) {
       expect(stdout).toContain(kind);
     }
     for (const shape of ['counties, random, cold', 'countries, tile order, resident']) {
