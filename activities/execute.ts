@@ -9,6 +9,7 @@ import type {
   ExecuteOrder,
 } from '../workflows/activity-contract.ts';
 import type { LeaseBook } from './leases.ts';
+import type { PlannedWork } from './planned-work.ts';
 
 /** One device of this host, as activities see it. */
 export interface DeviceSlot {
@@ -19,6 +20,7 @@ export interface DeviceSlot {
 export interface ExecuteDependencies {
   readonly device: DeviceSlot;
   readonly leases: LeaseBook;
+  readonly plannedWork?: PlannedWork;
 }
 
 const HEARTBEAT_MS = 500;
@@ -29,9 +31,10 @@ export function createDeviceActivities(dependencies: ExecuteDependencies): Devic
 }
 
 async function execute(
-  { device, leases }: ExecuteDependencies,
+  { device, leases, plannedWork }: ExecuteDependencies,
   order: ExecuteOrder,
 ): Promise<ExecuteAnswer> {
+  plannedWork?.ended(order.leaseId);
   const lease = leases.hold(order.leaseId);
   let progress: ChunkProgress = {
     stage: 'queued',

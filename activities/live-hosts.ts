@@ -27,21 +27,33 @@ export async function isDeviceLive(
  * Names hosts that are served, ascending. Where every slot of a host is taken it does not poll the
  * pool, so hosts seen there are asked for at their own queue.
  */
-export function liveHosts(client: Client): Promise<string[]> {
-  return liveHostsOf(client, [QUEUES.poolAny, QUEUES.poolCuda]);
-}
-
-/** Names hosts that serve work for GPUs: those with one in service poll a pool of their own. */
-export function liveGpuHosts(client: Client): Promise<string[]> {
-  return liveHostsOf(client, [QUEUES.poolCuda]);
-}
-
-async function liveHostsOf(client: Client, pools: readonly string[]): Promise<string[]> {
+export async function liveHosts(client: Client): Promise<string[]> {
+  const pools = [QUEUES.poolAny, QUEUES.poolCuda];
   const seen = await Promise.all(pools.map((queue) => pollersOf(client, queue, Infinity)));
-  const named = seen.flat().map((identity) => identity.split('/')[0] ?? '');
-  const hosts = [...new Set(named)].filter((host) => host !== '');
+  const hosts = hostsOf(seen.flat());
   const live = await Promise.all(hosts.map((host) => isHostLive(client, host)));
   return hosts.filter((_, index) => live[index]).toSorted();
+}
+
+/**
+ * Names hosts that serve work for GPUs: those with one in service poll a pool of their own. A worker that
+ * was started again may have none now, so the very process must be the one that lives.
+ */
+export async function liveGpuHosts(client: Client): Promise<string[]> {
+  const polled = new Set(await pollersOf(client, QUEUES.poolCuda, Infinity));
+  const hosts = hostsOf([...polled]);
+  const live = await Promise.all(
+    hosts.map(async (host) => {
+      const identities = await pollersOf(client, QUEUES.host(host));
+      return identities.some((identity) => polled.has(identity));
+    }),
+  );
+  return hosts.filter((_, index) => live[index]).toSorted();
+}
+
+function hostsOf(identities: readonly string[]): string[] {
+  const named = identities.map((identity) => identity.split('/')[0] ?? '');
+  return [...new Set(named)].filter((host) => host !== '');
 }
 
 async function pollersOf(

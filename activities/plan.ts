@@ -6,24 +6,29 @@ import type { TelemetrySnapshot } from '../telemetry/index.ts';
 import type { HostActivities, PlanAnswer, PlanCall } from '../workflows/activity-contract.ts';
 import { ActivityError } from './activity-error.ts';
 import type { LeaseBook } from './leases.ts';
+import type { PlannedWork } from './planned-work.ts';
 import { fittingSnapshot } from './snapshot-size.ts';
 
 export interface PlanDependencies {
   readonly registry: Registry;
   readonly leases: LeaseBook;
   readonly snapshot: () => TelemetrySnapshot | Promise<TelemetrySnapshot>;
+  readonly plannedWork?: PlannedWork;
 }
 
 /** Creates the activities of one host queue. */
 export function createHostActivities(dependencies: PlanDependencies): HostActivities {
   return {
     plan: (call) => planChunk(dependencies, call),
-    releaseLease: async ({ leaseId }) => dependencies.leases.release(leaseId),
+    releaseLease: async ({ leaseId }) => {
+      dependencies.plannedWork?.ended(leaseId);
+      dependencies.leases.release(leaseId);
+    },
   };
 }
 
 async function planChunk(
-  { registry, leases, snapshot }: PlanDependencies,
+  { registry, leases, snapshot, plannedWork }: PlanDependencies,
   call: PlanCall,
 ): Promise<PlanAnswer> {
   leases.hold(call.leaseId).done();
@@ -39,8 +44,10 @@ async function planChunk(
     policy: { id: policy.id, digest: policy.digest },
     registry: { digest: registry.digest },
   });
+  const decision = plan(input, policy, registry);
+  plannedWork?.planned(call.leaseId, 'deviceId' in decision ? decision.deviceId : null);
   return {
-    decision: plan(input, policy, registry),
+    decision,
     snapshot: reading,
     policy: input.policy,
     registry: input.registry,

@@ -117,12 +117,22 @@ function createExecutor(
 }
 
 /** GPUs as a snapshot shows them; one that is out of service is tried again when it is time. */
-export function gpuStates(gpus: readonly WorkerDevice[]): readonly GpuDeviceState[] {
+export function gpuStates(
+  gpus: readonly WorkerDevice[],
+  plannedFor: (deviceId: string) => number,
+): readonly GpuDeviceState[] {
   return gpus.flatMap(({ gpu, deviceClass, executor }) => {
     if (gpu === null) return [];
     const { uuid, pciBusId, name, memTotalBytes, fp64Ratio } = gpu;
-    const facts = { uuid, pciBusId, name, memTotalBytes, fp64Ratio };
-    return [{ ...facts, deviceClass: deviceClass ?? 'gpu', ...executor.state(), slots: 1 }];
+    const { slotsBusy, quarantine, resident } = executor.state();
+    return [
+      {
+        ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio, quarantine, resident },
+        deviceClass: deviceClass ?? 'gpu',
+        slotsBusy: slotsBusy + plannedFor(uuid),
+        slots: 1,
+      },
+    ];
   });
 }
 

@@ -9,6 +9,7 @@ import {
   createIoActivities,
   createPoolActivities,
   withFailures,
+  type PlannedWork,
 } from '../activities/index.ts';
 import type { Registry } from '../registry/index.ts';
 import type { HostProbe } from '../telemetry/probes/index.ts';
@@ -31,13 +32,14 @@ export interface QueueParts {
   readonly leases: LeasePool;
   readonly devices: DeviceSet;
   readonly probe: HostProbe;
+  readonly plannedWork: PlannedWork;
   readonly inFlight: InFlight;
 }
 
 /** Creates the workers of this process, which do not run yet. */
 export async function createWorkers(parts: QueueParts): Promise<readonly Worker[]> {
   const common = commonOptions(parts);
-  const { host, leases, devices, registry, probe, client, roots, cacheDir } = parts;
+  const { host, leases, devices, registry, probe, client, roots, cacheDir, plannedWork } = parts;
   const leaseBook = leases.book();
   const slots = leases.capacity * 2 + 2;
   const activityWorker = (
@@ -70,7 +72,7 @@ export async function createWorkers(parts: QueueParts): Promise<readonly Worker[
     activityWorker(
       QUEUES.host(host),
       {
-        ...createHostActivities({ registry, leases: leaseBook, snapshot: probe.read }),
+        ...createHostActivities({ registry, leases: leaseBook, snapshot: probe.read, plannedWork }),
         ...poolActivities,
       },
       { maxConcurrentActivityTaskExecutions: slots },
@@ -81,6 +83,7 @@ export async function createWorkers(parts: QueueParts): Promise<readonly Worker[
         createDeviceActivities({
           device: { deviceClass: deviceClass ?? probe.deviceClass, executor },
           leases: leaseBook,
+          plannedWork,
         }),
         { maxConcurrentActivityTaskExecutions: slots },
       ),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
+import { PlannedWork } from '../activities/index.ts';
 import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
 import { findDevices, gpuStates, hasGpuInService, type DeviceSet } from './devices.ts';
@@ -72,6 +73,7 @@ interface WorkerParts {
   readonly log: Logger;
   readonly threads: number;
   readonly probe: HostProbe;
+  readonly plannedWork: PlannedWork;
 }
 
 async function createParts(
@@ -101,10 +103,12 @@ async function createParts(
     ttlMs: LEASE_TTL_MS,
     now: () => Date.now(),
   });
+  const plannedWork = new PlannedWork();
+  const plannedFor = (deviceId: string): number => plannedWork.count(deviceId);
   const reopen = createReopener({
     isInService: () => devices.gpus.length === 0 || hasGpuInService(devices.gpus),
     look: () => {
-      gpuStates(devices.gpus);
+      gpuStates(devices.gpus, plannedFor);
       leases.wake();
     },
   });
@@ -119,12 +123,12 @@ async function createParts(
     coresMax: threads,
     cpuState: () => {
       const { slotsBusy, quarantine } = devices.cpu.executor.state();
-      return { slotsBusy, slots: 1, quarantine };
+      return { slotsBusy: slotsBusy + plannedFor('cpu'), slots: 1, quarantine };
     },
-    gpus: () => gpuStates(devices.gpus),
+    gpus: () => gpuStates(devices.gpus, plannedFor),
     gpuProblem: devices.gpuProblem,
   });
-  return { options, identity, devices, leases, registry, log, threads, probe };
+  return { options, identity, devices, leases, registry, log, threads, probe, plannedWork };
 }
 
 function statesOf({ all }: DeviceSet): Parameters<typeof writeDeviceStates>[1] {
@@ -141,7 +145,7 @@ function availableCores(): number {
 }
 
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
-  const { options, identity, devices, leases, log, probe, registry } = parts;
+  const { options, identity, devices, leases, log, probe, registry, plannedWork } = parts;
   const { connectionOptions, namespace } = options.settings;
   const native = await NativeConnection.connect(connectionOptions);
   const connection = await Connection.connect(connectionOptions);
@@ -151,7 +155,7 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const workers = await createWorkers({
     ...{ connection: native, namespace, client, roots: options.roots, registry },
     ...{ host: identity.hostId, bootId: identity.bootId, cacheDir: homePaths().layers },
-    ...{ leases, devices, probe, inFlight },
+    ...{ leases, devices, probe, plannedWork, inFlight },
   });
   const recovered = await failLostActivities(client, inFlight);
   const deviceIds = devices.all.map(({ deviceId }) => deviceId);
