@@ -17,6 +17,8 @@ interface Case {
   readonly result: number;
   /** The call that fails, counted from 0; null: all of them, and errors have no names. */
   readonly after: number | null;
+  /** Whether each tile was a batch of its own, all at once, on two slots. */
+  readonly threads: boolean;
   /** Signal or exit status of a process that did not end well. */
   readonly crash?: number;
   /** What failed first; empty when the work went through. */
@@ -132,7 +134,9 @@ describe('a driver call that fails', () => {
     const functions = new Set(cases.map((one) => one.function));
     expect(functions.size).toBe(32);
     for (const name of functions) {
-      const calls = cases.filter((one) => one.function === name && one.result === 1);
+      const calls = cases.filter(
+        (one) => one.function === name && one.result === 1 && !one.threads,
+      );
       expect(calls.length, name).toBeGreaterThanOrEqual(2);
     }
     expect(cases.length).toBeGreaterThan(1000);
@@ -156,7 +160,10 @@ describe('a driver call that fails', () => {
   });
 
   test('passes unnoticed only where it asks for a nicety or frees', () => {
-    const unnoticed = new Set(cases.filter((one) => one.step === '').map((one) => one.function));
+    // With threads, a call may come later than its number says, or not at all.
+    const unnoticed = new Set(
+      cases.filter((one) => one.step === '' && !one.threads).map((one) => one.function),
+    );
     expect([...unnoticed].filter((name) => !OPTIONAL.has(name) && !(name in FREEING))).toEqual([]);
   });
 
@@ -177,7 +184,8 @@ describe('a driver call that fails', () => {
       const where = `${one.function} ${one.result} after ${one.after}`;
       expect(codeOfStatus(one.statusAgain), where).toBe('DEVICE_LOST');
       expect(one.callsAgain, where).toBe(0);
-      expect(one.lateCalls, where).toBe(0);
+      // Three other batches may have been on their way into a call.
+      expect(one.lateCalls, where).toBeLessThanOrEqual(one.threads ? 3 : 0);
     }
   });
 });

@@ -10,12 +10,11 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
 
-#include "tileloom_device.h"
+#include "device_session.hpp"
 
 namespace {
 
@@ -55,169 +54,6 @@ constexpr const char *kFunctions[] = {
     "cuMemsetD8Async",
     "cuLaunchKernel",
 };
-constexpr uint64_t kTileRows[] = {900, 0, 40, 700};
-constexpr uint64_t kTiles = 4;
-constexpr char kOnDevice[] = "tl_assign__grid__fp64__cuda";
-constexpr char kOnHost[] = "tl_assign__grid__fp64__scalar";
-
-struct Paths {
-  std::string driver;
-  std::string image;
-  std::string geometry;
-  std::string folder;
-  std::string device_line;
-};
-
-// The functions of the library under test.
-struct Library {
-  explicit Library(const char *path) : handle(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
-    if (handle == nullptr) {
-      std::fprintf(stderr, "%s\n", dlerror());
-      std::exit(2);
-    }
-  }
-  template <class Function>
-  Function *find(Function *, const char *name) const {
-    return reinterpret_cast<Function *>(dlsym(handle, name));
-  }
-  void *handle;
-};
-#define TL_CALL(name) library.find(&name, #name)
-
-struct Fixture {
-  tl_layer *layer = nullptr;
-  std::string data;
-  std::vector<tl_tile_in> tiles;
-  std::vector<tl_column_in> columns;
-  std::vector<double> x, y;
-};
-
-// What one run of the work gave; `step` names the call that failed.
-struct Outcome {
-  std::string step;
-  tl_error error{};
-  std::vector<uint8_t> partials;
-  std::vector<int32_t> ids;
-};
-
-void write_file(const std::string &path, const std::string &text) {
-  std::ofstream(path + ".next", std::ios::binary) << text;
-  std::rename((path + ".next").c_str(), path.c_str());
-}
-
-// Points of a quarter lattice: many lie on edges, and the host must decide them.
-Fixture make_fixture(const Library &library, const Paths &paths, const uint8_t *sha256) {
-  Fixture fixture;
-  const std::string index = paths.folder + "/layer.tlidx";
-  tl_index_info info{};
-  tl_layer_info layer_info{};
-  tl_error error{};
-  if (TL_CALL(tl_index_build)(paths.geometry.c_str(), sha256, index.c_str(), 0, 0, 1 << 16, 0,
-                              &info, &error) != TL_OK ||
-      TL_CALL(tl_layer_open)(paths.geometry.c_str(), sha256, index.c_str(), &fixture.layer,
-                             &layer_info, &error) != TL_OK) {
-    std::fprintf(stderr, "%s\n", error.text);
-    std::exit(2);
-  }
-  fixture.data = paths.folder + "/data.bin";
-  std::string bytes;
-  uint32_t state = 7;
-  for (uint64_t tile = 0; tile < kTiles; ++tile) {
-    fixture.tiles.push_back({tile, kTileRows[tile], 0, 0, 3 * tile});
-    for (int column = 0; column < 3; ++column) {
-      tl_column_in described{};
-      described.data_offset = bytes.size();
-      described.validity_offset = TL_NOT_GIVEN;
-      fixture.columns.push_back(described);
-      for (uint64_t row = 0; row < kTileRows[tile]; ++row) {
-        state = state * 1664525u + 1013904223u;
-        const double value = static_cast<double>(state >> 16) / 65536 * 33;
-        const double stored = column < 2 ? static_cast<int>(value) / 4.0 : value;
-        bytes.append(reinterpret_cast<const char *>(&stored), sizeof stored);
-        if (tile == 0 && column < 2) {
-          (column == 0 ? fixture.x : fixture.y).push_back(stored);
-        }
-      }
-    }
-  }
-  write_file(fixture.data, bytes);
-  return fixture;
-}
-
-// Runs a chunk in two batches, then points held in memory.
-bool compute(const Library &library, const Fixture &fixture, const char *symbol, Outcome &outcome) {
-  const tl_chunk_options options{sizeof(tl_chunk_options), 0, 0, 0, 1, 1, 0, 0};
-  tl_chunk *chunk = nullptr;
-  outcome.step = "chunk";
-  int status =
-      TL_CALL(tl_chunk_open)(fixture.layer, nullptr, symbol, &options, &chunk, &outcome.error);
-  for (uint64_t first = 0; status == TL_OK && first < kTiles; first += kTiles / 2) {
-    tl_tile_out tiles_out[kTiles];
-    tl_batch_out batch_out{};
-    tl_rows *rows = nullptr;
-    outcome.step = "run";
-    status =
-        TL_CALL(tl_chunk_run)(chunk, fixture.data.c_str(), fixture.data.size() + 1, 1,
-                              fixture.tiles.data() + first, kTiles / 2, fixture.columns.data(),
-                              fixture.columns.size(), tiles_out, &batch_out, &rows, &outcome.error);
-  }
-  uint64_t bytes = 0;
-  if (status == TL_OK) {
-    outcome.step = "finish";
-    status = TL_CALL(tl_chunk_finish)(chunk, &bytes, &outcome.error);
-  }
-  if (status == TL_OK) {
-    outcome.partials.resize(bytes);
-    TL_CALL(tl_chunk_partials)(chunk, outcome.partials.data(), bytes);
-    outcome.step = "points";
-    outcome.ids.resize(fixture.x.size());
-    uint64_t used = 0;
-    status = TL_CALL(tl_assign_points)(fixture.layer, nullptr, symbol, 0, 0, 0, fixture.x.size(),
-                                       fixture.x.data(), fixture.y.data(), outcome.ids.data(),
-                                       nullptr, 0, &used, &outcome.error);
-  }
-  if (chunk != nullptr) {
-    TL_CALL(tl_chunk_close)(chunk);
-  }
-  return status == TL_OK;
-}
-
-int list(const Library &library, const Paths &paths, tl_error *error) {
-  tl_device_entry entries[4];
-  uint32_t count = 0;
-  uint32_t version = 0;
-  return TL_CALL(tl_device_list)(paths.driver.c_str(), entries, 4, &count, &version, error);
-}
-
-int open_device(const Library &library, const Paths &paths, tl_error *error) {
-  const tl_device_options options{sizeof(tl_device_options), 0, 1, 0, 0, 1 << 18};
-  tl_device_info info{};
-  const std::string nvrtc = paths.folder + "/no-nvrtc.so";
-  return TL_CALL(tl_device_open)(&options, paths.driver.c_str(), nvrtc.c_str(), paths.image.c_str(),
-                                 nullptr, &info, error);
-}
-
-// From listing to closing; an empty step: all went well.
-Outcome work(const Library &library, const Paths &paths, const Fixture &fixture) {
-  Outcome outcome;
-  outcome.step = "list";
-  if (list(library, paths, &outcome.error) != TL_OK) {
-    return outcome;
-  }
-  outcome.step = "open";
-  if (open_device(library, paths, &outcome.error) != TL_OK) {
-    return outcome;
-  }
-  const bool good = compute(library, fixture, kOnDevice, outcome);
-  tl_error closing{};
-  if (TL_CALL(tl_device_close)(&closing) != TL_OK) {
-    outcome.step = "close";
-    outcome.error = closing;
-  } else if (good) {
-    outcome.step.clear();
-  }
-  return outcome;
-}
 
 std::string escaped(const char *text) {
   std::string out;
@@ -244,17 +80,18 @@ bool is_wrong(const Outcome &outcome, const Outcome &expected) {
 
 // One case, in a process of its own.
 void run_case(const Library &library, const Paths &paths, const Fixture &fixture,
-              const Outcome &expected, const std::string &lines, const std::string &facts) {
+              const Outcome &expected, const std::string &lines, bool threads,
+              const std::string &facts) {
   const std::string control = paths.folder + "/" + std::to_string(getpid()) + ".txt";
   const std::string log = paths.folder + "/" + std::to_string(getpid()) + ".log";
   const std::string head = paths.device_line + "\nlog " + log + "\n";
   setenv("TILELOOM_FAKE_CUDA", control.c_str(), 1);
   write_file(control, head + lines);
-  const Outcome first = work(library, paths, fixture);
+  const Outcome first = work(library, paths, fixture, threads);
   write_file(control, head);
   const uint64_t late_calls = calls_by(paths, "fake_late_calls");
   const uint64_t calls = calls_by(paths, "fake_calls");
-  const Outcome second = work(library, paths, fixture);
+  const Outcome second = work(library, paths, fixture, threads);
   const uint64_t calls_again = calls_by(paths, "fake_calls") - calls;
   std::string leaks;
   std::ifstream lines_of_log(log);
@@ -303,7 +140,7 @@ std::vector<uint64_t> count_calls(const Library &library, const Paths &paths,
     const std::string control = paths.folder + "/count.txt";
     setenv("TILELOOM_FAKE_CUDA", control.c_str(), 1);
     write_file(control, paths.device_line + "\n");
-    const Outcome outcome = work(library, paths, fixture);
+    const Outcome outcome = work(library, paths, fixture, false);
     if (!outcome.step.empty()) {
       std::fprintf(stderr, "%s: %s\n", outcome.step.c_str(), outcome.error.text);
       _exit(1);
@@ -339,31 +176,32 @@ int main(int count, char **arguments) {
   }
   const Fixture fixture = make_fixture(library, paths, sha256);
   Outcome expected;
-  if (!compute(library, fixture, kOnHost, expected)) {
+  if (!compute(library, fixture, kOnHost, false, expected)) {
     std::fprintf(stderr, "%s\n", expected.error.text);
     return 2;
   }
   const std::vector<uint64_t> calls = count_calls(library, paths, fixture);
   for (size_t index = 0; index < calls.size(); ++index) {
-    const std::string function = kFunctions[index];
     for (const int result : kResults) {
-      const std::string rule = "fail " + function + " " + std::to_string(result);
-      const std::string facts =
-          "\"function\": \"" + function + "\", \"result\": " + std::to_string(result);
+      const auto run = [&](const std::string &after, const std::string &rest, bool threads) {
+        const std::string facts = std::string("\"function\": \"") + kFunctions[index] +
+                                  "\", \"result\": " + std::to_string(result) +
+                                  ", \"after\": " + after +
+                                  ", \"threads\": " + (threads ? "true" : "false");
+        const std::string rule =
+            std::string("fail ") + kFunctions[index] + " " + std::to_string(result) + rest;
+        in_child(facts, [&] { run_case(library, paths, fixture, expected, rule, threads, facts); });
+      };
+      const bool threads = result == 1 || result == 2 || result == 719;
       for (uint64_t after = 0; after < calls[index]; ++after) {
         const std::string number = std::to_string(after);
-        const std::string facts_here = facts + ", \"after\": " + number;
-        in_child(facts_here, [&] {
-          run_case(library, paths, fixture, expected, rule + " after " + number + " times 1\n",
-                   facts_here);
-        });
+        run(number, " after " + number + " times 1\n", false);
+        if (threads) {
+          run(number, " after " + number + " times 1\n", true);
+        }
       }
       // From the first call on, and with no words for the error.
-      const std::string facts_here = facts + ", \"after\": null";
-      in_child(facts_here, [&] {
-        run_case(library, paths, fixture, expected,
-                 rule + "\nfail cuGetErrorName 1\nfail cuGetErrorString 1\n", facts_here);
-      });
+      run("null", "\nfail cuGetErrorName 1\nfail cuGetErrorString 1\n", false);
     }
   }
   return 0;
