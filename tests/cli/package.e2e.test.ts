@@ -21,7 +21,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const ARCHIVE_BYTES_MAX = 2 * 1024 * 1024;
+/** Of it, the device library takes 0.2 MiB and the kernels for seven architectures 0.1 MiB. */
+const ARCHIVE_BYTES_MAX = 2.5 * 1024 * 1024;
 
 interface Packed {
   readonly filename: string;
