@@ -26,6 +26,8 @@ export interface Suspect extends TileInterval {
   readonly faults: readonly Fault[];
   /** Only what failed on this very tile is excluded from its plans; absent: false. */
   readonly onlyOwn?: boolean;
+  /** How often it was tried again after a device was lost under it; absent: never. */
+  readonly retries?: number;
   /** What the retry order of this epoch fixes for these tiles; absent: nothing. */
   readonly pin?: NonNullable<ParkedOrder['pin']> & { readonly epoch: number };
 }
@@ -44,6 +46,10 @@ export interface Verdict {
 /** Bounds of what a suspect and a parked tile carry through durable history. */
 const FAULTS_MAX = 8;
 const MESSAGE_MAX = 240;
+
+/** Faults that speak of a device, and not of what it was given. */
+const DEVICE_FAULTS: ReadonlySet<string> = new Set(['DEVICE_LOST', 'DEVICE_FAILED']);
+const DEVICE_RETRIES_MAX = 3;
 
 const NOTHING: Verdict = { suspects: [], free: [], parked: null, lifted: [], excluded: null };
 
@@ -110,8 +116,18 @@ export function judgeRefusal(range: Suspect, othersExcluded: ReadonlySet<string>
   // The pin of a retry order is kept even if what it fixes fails: the tile is parked once more.
   if (range.pin !== undefined && fault !== undefined) return parkAgain(range, fault);
   const failed = new Set([...range.faults.map(({ variant }) => variant), ...othersExcluded]);
-  if (range.onlyOwn === true || othersExcluded.size === 0 || failed.size < 2) return null;
+  if (range.onlyOwn === true || othersExcluded.size === 0 || failed.size < 2) {
+    return retryOnDevice(range);
+  }
   return { ...NOTHING, suspects: [{ ...range, attempt: range.attempt + 1, onlyOwn: true }] };
+}
+
+function retryOnDevice(range: Suspect): Verdict | null {
+  const { faults, attempt, retries = 0 } = range;
+  const isDevices = faults.length > 0 && faults.every(({ code }) => DEVICE_FAULTS.has(code));
+  if (!isDevices || retries >= DEVICE_RETRIES_MAX) return null;
+  const again = { ...range, attempt: attempt + 1, faults: [], retries: retries + 1 };
+  return { ...NOTHING, suspects: [again], lifted: faults };
 }
 
 function halve(range: Suspect): Verdict {

@@ -213,6 +213,7 @@ function suspectOf(range: Reservation): Suspect {
     attempt: suspect?.attempt ?? 1,
     faults: suspect?.faults ?? [],
     ...(suspect?.onlyOwn === true ? { onlyOwn: true } : {}),
+    ...(suspect?.retries === undefined ? {} : { retries: suspect.retries }),
     ...(suspect?.pin === undefined ? {} : { pin: suspect.pin }),
   };
 }

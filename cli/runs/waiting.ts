@@ -58,8 +58,12 @@ async function hostSentence(
     return { waiting };
   }
   const pinned = pin === undefined ? '' : `pin ${pin.id} names host ${String(pin.value)}, and `;
+  const place =
+    queue === QUEUES.poolCuda
+      ? ' on a machine with a GPU; `tileloom doctor` says there what is missing'
+      : '';
   return {
-    waiting: `${pinned}no worker polls ${queue}; start one with \`tileloom worker start\``,
+    waiting: `${pinned}no worker polls ${queue}; start one with \`tileloom worker start\`${place}`,
     waitingFor: pinned === '' ? 'host' : 'plan',
   };
 }

@@ -175,6 +175,30 @@ describe('judgeRefusal', () => {
   });
 });
 
+describe('a tile under which only devices were lost, where nothing else may run it', () => {
+  const lost = (deviceId: string, code = 'DEVICE_LOST'): Fault => ({
+    ...fault('a'),
+    deviceId,
+    code,
+  });
+
+  test('is tried there again three times, and then its refusal is followed', () => {
+    let suspect = range(7, 8, [lost('GPU-1'), lost('GPU-2', 'DEVICE_FAILED')]);
+    for (const retries of [1, 2, 3]) {
+      const verdict = judgeRefusal(suspect, new Set());
+      const again = { ...suspect, attempt: suspect.attempt + 1, faults: [], retries };
+      expect(verdict).toMatchObject({ suspects: [again], lifted: suspect.faults, parked: null });
+      suspect = { ...again, faults: [lost('GPU-1')] };
+    }
+    expect(judgeRefusal(suspect, new Set())).toBeNull();
+  });
+
+  test('is not where a fault speaks of the kernel', () => {
+    const suspect = range(7, 8, [lost('GPU-1'), lost('GPU-1', 'EXECUTOR_CRASHED')]);
+    expect(judgeRefusal(suspect, new Set())).toBeNull();
+  });
+});
+
 describe('a range that a retry order pinned', () => {
   const pin = { aspect: 'variant', value: 'a/x@1', epoch: 5 } as const;
   const pinned = (firstTile: number, endTile: number, faults: readonly Fault[] = []): Suspect => ({
