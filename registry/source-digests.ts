@@ -2,15 +2,16 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
-  'assign/grid-scalar@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
-  'assign/brute-exact@1': '3845dd14ad5cc320cac9c315dd9f56853892e8540764928089e0e3e85626c3a2',
-  'assign/cuda-grid-fp64@1': 'ec9d1476d2e8674cab140cf80fb7941da5f552b4bab180a73debf07c9ec5ab07',
-  'aggregate/fused-exact@1': 'a37c31ff3465d9c2489c7a648e2143dfb80ef13ea1897e4c2c5d42a6e60836a4',
+  'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
+  'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
+  'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
+  'assign/cuda-grid-fp64@1': '602ebc97dbda29be675513ac06c2bdd76041a1106bf9a14bd0fb3e95f6c557d1',
+  'assign/cuda-grid-fp32@1': '602ebc97dbda29be675513ac06c2bdd76041a1106bf9a14bd0fb3e95f6c557d1',
+  'aggregate/fused-exact@1': 'f26626db862786b6bcb59281a95dc31a1eee3fdf77d2132dc70d799869315372',
 });
 
 /**
  * XXH3-128 of the kernel sources and compile options that the device library embeds: what its
  * `tl_device_sources` tells, and what every kernel image must have been made of.
  */
-export const DEVICE_SOURCES_DIGEST = '54b663759ed200740c9c1ce3387db323';
+export const DEVICE_SOURCES_DIGEST = 'ad5b0afbc97ae2fed3f2e18954f33d7e';

@@ -21,5 +21,12 @@ export const VARIANT_SOURCES: Readonly<Record<string, readonly string[]>> = Obje
     'native/kernels/aggregate/',
     'native/cuda/',
   ],
+  'assign/cuda-grid-fp32@1': [
+    ...SHARED,
+    'native/kernels/',
+    'native/kernels/assign/',
+    'native/kernels/aggregate/',
+    'native/cuda/',
+  ],
   'aggregate/fused-exact@1': [...SHARED, 'native/kernels/aggregate/'],
 });

@@ -14,15 +14,30 @@
 namespace tileloom {
 namespace {
 
-constexpr char kSymbol[] = "tl_assign__grid__fp64__cuda";
+struct DeviceVariant {
+  const char *symbol;
+  tl_assign_fn function;
+  Precision precision;
+};
+
+constexpr DeviceVariant kVariants[] = {
+    {"tl_assign__grid__fp64__cuda", tl_assign__grid__fp64__cuda, Precision::kFp64},
+    {"tl_assign__grid__fp32__cuda", tl_assign__grid__fp32__cuda, Precision::kFp32},
+};
 
 std::mutex open_mutex;
 // Guarded by open_mutex. Never destroyed: when a process exits, the driver may be gone before its
 // statics are, and what is still open then is the operating system's to free.
 std::shared_ptr<Device> &opened = *new std::shared_ptr<Device>();
 
-bool is_device_symbol(const char *library, const char *symbol) {
-  return library == nullptr && std::strcmp(symbol, kSymbol) == 0;
+// Null where the symbol is none of the device's.
+const DeviceVariant *find_variant(const char *library, const char *symbol) {
+  for (const DeviceVariant &variant : kVariants) {
+    if (library == nullptr && std::strcmp(symbol, variant.symbol) == 0) {
+      return &variant;
+    }
+  }
+  return nullptr;
 }
 
 uint64_t rows_per_piece(const Device &device) {
@@ -55,12 +70,11 @@ void answer_piece(tl_assign_args &args, const Group &group, uint64_t first,
   }
 }
 
-void assign_pieces(Device &device, tl_assign_args &args) {
+void assign_pieces(Device &device, tl_assign_args &args, Precision precision) {
   const FloatEnvironment environment;
   device.enter();
-  const std::shared_ptr<const ResidentIndex> index =
-      resident_grid(device, *args.layer, args.boundary, args.overlap);
-  const GroupOptions options{args.layer, args.boundary, args.overlap, 0, 0, 0, 1};
+  const GroupOptions options{args.layer, args.boundary, args.overlap, 0, 0, 0, 1, precision};
+  const std::shared_ptr<const ResidentIndex> index = resident_grid(device, options);
   Lease lease(device);
   Group group(device, lease.slot(), options, index.get());
   tl_device_stats stats{};
@@ -76,6 +90,27 @@ void assign_pieces(Device &device, tl_assign_args &args) {
   device.count(stats);
 }
 
+// The device variants as assign functions.
+int assign_points(tl_assign_args *args, Precision precision, char *text, uint64_t text_bytes) {
+  const int status = check_assign_args(args, text, text_bytes);
+  if (status != TL_OK) {
+    return status;
+  }
+  tl_error error{};
+  const int result = guard(&error, [&] {
+    try {
+      assign_pieces(*open_device(), *args, precision);
+    } catch (const Failure &failure) {
+      args->error_row = failure.status == TL_OVERLAP_FOUND ? failure.row : -1;
+      throw;
+    }
+    if (args->pairs_used > args->pairs_capacity && args->overlap == TL_OVERLAP_ALL) {
+      throw Failure(TL_BUFFER_TOO_SMALL, "has more pairs than fit");
+    }
+  });
+  return result == TL_OK ? TL_OK : fail_assign(result, error.text, text, text_bytes);
+}
+
 }  // namespace
 
 std::shared_ptr<Device> open_device() {
@@ -88,15 +123,17 @@ std::shared_ptr<Device> open_device() {
 
 std::unique_ptr<AnyChunk> open_chunk(std::shared_ptr<const Layer> layer, const char *library,
                                      const char *symbol, const tl_chunk_options &options) {
-  if (is_device_symbol(library, symbol)) {
-    return std::make_unique<DeviceChunk>(open_device(), std::move(layer), options);
+  const DeviceVariant *variant = find_variant(library, symbol);
+  if (variant != nullptr) {
+    return std::make_unique<DeviceChunk>(open_device(), std::move(layer), options,
+                                         variant->precision);
   }
   return std::make_unique<Chunk>(std::move(layer), find_assign(library, symbol), options);
 }
 
 tl_assign_fn find_any_assign(const char *library, const char *symbol) {
-  return is_device_symbol(library, symbol) ? tl_assign__grid__fp64__cuda
-                                           : find_assign(library, symbol);
+  const DeviceVariant *variant = find_variant(library, symbol);
+  return variant != nullptr ? variant->function : find_assign(library, symbol);
 }
 
 }  // namespace tileloom
@@ -109,23 +146,11 @@ using tileloom::require;
 extern "C" {
 
 int tl_assign__grid__fp64__cuda(tl_assign_args *args, char *text, uint64_t text_bytes) {
-  const int status = tileloom::check_assign_args(args, text, text_bytes);
-  if (status != TL_OK) {
-    return status;
-  }
-  tl_error error{};
-  const int result = guard(&error, [&] {
-    try {
-      tileloom::assign_pieces(*tileloom::open_device(), *args);
-    } catch (const Failure &failure) {
-      args->error_row = failure.status == TL_OVERLAP_FOUND ? failure.row : -1;
-      throw;
-    }
-    if (args->pairs_used > args->pairs_capacity && args->overlap == TL_OVERLAP_ALL) {
-      throw Failure(TL_BUFFER_TOO_SMALL, "has more pairs than fit");
-    }
-  });
-  return result == TL_OK ? TL_OK : tileloom::fail_assign(result, error.text, text, text_bytes);
+  return tileloom::assign_points(args, tileloom::Precision::kFp64, text, text_bytes);
+}
+
+int tl_assign__grid__fp32__cuda(tl_assign_args *args, char *text, uint64_t text_bytes) {
+  return tileloom::assign_points(args, tileloom::Precision::kFp32, text, text_bytes);
 }
 
 int tl_device_list(const char *driver_path, tl_device_entry *entries, uint32_t capacity,

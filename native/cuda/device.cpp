@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../kernels/assign/grid_layout.hpp"
+#include "index_fp32.hpp"
 #include "listing.hpp"
 #include "sources.hpp"
 #include "tuning.hpp"
@@ -165,28 +166,43 @@ DeviceMemory Device::allocate_index(uint64_t bytes) {
   }
 }
 
-std::shared_ptr<const ResidentIndex> Device::resident(const tl_layer_view &layer) {
+std::shared_ptr<const ResidentIndex> Device::resident(const tl_layer_view &layer,
+                                                      Precision precision) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const IndexHeader &header = *static_cast<const IndexHeader *>(layer.index);
   for (auto at = resident_.begin(); at != resident_.end(); ++at) {
-    if (std::memcmp((*at)->digest, header.digest, sizeof header.digest) == 0) {
+    if ((*at)->precision == precision &&
+        std::memcmp((*at)->digest, header.digest, sizeof header.digest) == 0) {
       resident_.splice(resident_.begin(), resident_, at);
       return resident_.front();
     }
   }
-  return upload(layer);
+  return upload(layer, precision);
 }
 
-std::shared_ptr<const ResidentIndex> Device::upload(const tl_layer_view &layer) {
+std::shared_ptr<const ResidentIndex> Device::upload(const tl_layer_view &layer,
+                                                    Precision precision) {
   const IndexHeader &header = *static_cast<const IndexHeader *>(layer.index);
   const uint8_t *from = static_cast<const uint8_t *>(layer.index) + header.cells_offset;
-  const uint64_t bytes = header.ids_offset - header.cells_offset;
+  uint64_t bytes = header.ids_offset - header.cells_offset;
+  uint64_t records_offset = header.records_offset - header.cells_offset;
+  Fp32Index converted;
+  if (precision == Precision::kFp32) {
+    converted = make_fp32_index(layer);
+    if (converted.bytes.empty()) {
+      return nullptr;
+    }
+    from = converted.bytes.data();
+    bytes = converted.bytes.size();
+    records_offset = converted.records_offset;
+  }
   make_room(bytes);
   auto index = std::make_shared<ResidentIndex>();
   std::memcpy(index->digest, header.digest, sizeof index->digest);
   index->memory = allocate_index(bytes);
+  index->precision = precision;
   index->cells = index->memory.at();
-  index->records = index->memory.at() + (header.records_offset - header.cells_offset);
+  index->records = index->memory.at() + records_offset;
   {
     const Stream stream(driver_);
     driver_.check(driver_.upload(index->memory.at(), from, bytes, stream.get()), "cuMemcpyHtoD");

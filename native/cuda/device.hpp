@@ -50,9 +50,10 @@ struct Slot {
   bool busy = false;  // work was queued and nobody has waited for it
 };
 
-// Cells and records of an index in device memory.
+// Cells and records of an index in device memory, as one filter reads them.
 struct ResidentIndex {
   uint8_t digest[16];
+  Precision precision;
   DeviceMemory memory;
   CuPointer cells = 0;
   CuPointer records = 0;
@@ -80,8 +81,9 @@ class Device {
   std::unique_ptr<Slot> lease(bool waits);
   // Frees the slot where it is still busy.
   void give_back(std::unique_ptr<Slot> slot);
-  // Uploads the index unless it is resident. Indexes in use are never evicted.
-  std::shared_ptr<const ResidentIndex> resident(const tl_layer_view &layer);
+  // Uploads the index unless it is resident in this precision. Indexes in use are never evicted.
+  // Null where the precision has no index for the layer.
+  std::shared_ptr<const ResidentIndex> resident(const tl_layer_view &layer, Precision precision);
 
  private:
   CuDevice find(uint32_t ordinal);
@@ -90,7 +92,7 @@ class Device {
   bool evict();
   void make_room(uint64_t bytes);
   DeviceMemory allocate_index(uint64_t bytes);
-  std::shared_ptr<const ResidentIndex> upload(const tl_layer_view &layer);
+  std::shared_ptr<const ResidentIndex> upload(const tl_layer_view &layer, Precision precision);
 
   // In the order in which they are made; freed in the opposite one.
   Driver driver_;

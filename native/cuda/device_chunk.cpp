@@ -28,29 +28,26 @@ class PinnedShare {
 
 }  // namespace
 
-std::shared_ptr<const ResidentIndex> resident_grid(Device &device, const tl_layer_view &layer,
-                                                   uint32_t boundary, uint32_t overlap) {
+std::shared_ptr<const ResidentIndex> resident_grid(Device &device, const GroupOptions &options) {
+  const tl_layer_view &layer = *options.layer;
   if (layer.index == nullptr) {
     throw Failure(TL_BAD_INDEX, "needs the layer's index");
   }
   const IndexHeader &header = *static_cast<const IndexHeader *>(layer.index);
-  if (header.boundary != boundary || header.overlap != overlap) {
+  if (header.boundary != options.boundary || header.overlap != options.overlap) {
     throw Failure(TL_BAD_INDEX, "was given an index for another boundary or overlap rule");
   }
-  return header.kind == kKindEdges ? nullptr : device.resident(layer);
+  return header.kind == kKindEdges ? nullptr : device.resident(layer, options.precision);
 }
 
 DeviceChunk::DeviceChunk(std::shared_ptr<Device> device, std::shared_ptr<const Layer> layer,
-                         const tl_chunk_options &options)
-    : device_(std::move(device)), layer_(std::move(layer)), options_{&layer_->view(),
-                                                                     options.boundary,
-                                                                     options.overlap,
-                                                                     options.wrap,
-                                                                     options.measures,
-                                                                     options.aggregate,
-                                                                     options.rows} {
+                         const tl_chunk_options &options, Precision precision)
+    : device_(std::move(device)),
+      layer_(std::move(layer)),
+      options_{&layer_->view(),  options.boundary,  options.overlap, options.wrap,
+               options.measures, options.aggregate, options.rows,    precision} {
   device_->enter();
-  index_ = resident_grid(*device_, *options_.layer, options_.boundary, options_.overlap);
+  index_ = resident_grid(*device_, options_);
 }
 
 DeviceLane *DeviceChunk::take_lane() {

@@ -10,7 +10,7 @@ class DeviceChunk : public AnyChunk {
  public:
   // Makes the index resident. Throws TL_BAD_INDEX, TL_OUT_OF_MEMORY and device failures.
   DeviceChunk(std::shared_ptr<Device> device, std::shared_ptr<const Layer> layer,
-              const tl_chunk_options &options);
+              const tl_chunk_options &options, Precision precision);
 
   std::unique_ptr<BatchRows> run(const BatchInput &batch, tl_tile_out *out,
                                  tl_batch_out *totals) override;
@@ -38,7 +38,6 @@ class DeviceChunk : public AnyChunk {
 };
 
 // Throws TL_BAD_INDEX unless the index is there and made for these rules; null without a grid.
-std::shared_ptr<const ResidentIndex> resident_grid(Device &device, const tl_layer_view &layer,
-                                                   uint32_t boundary, uint32_t overlap);
+std::shared_ptr<const ResidentIndex> resident_grid(Device &device, const GroupOptions &options);
 
 }  // namespace tileloom

@@ -168,7 +168,10 @@ void Group::write_tables() {
     TileJob job = tiles_[index].job;
     job.x = on_device(job.x);
     job.y = on_device(job.y);
-    job.ids = on_device(job.ids);
+    // The fused kernels keep ids to themselves where the host needs none.
+    const bool needs_ids =
+        options_.rows != 0 || options_.aggregate == 0 || tiles_[index].host_aggregates;
+    job.ids = needs_ids ? on_device(job.ids) : 0;
     job.counts = on_device(job.counts);
     job.ambiguous = on_device(job.ambiguous);
     job.feature_counts = on_device(job.feature_counts);
@@ -213,21 +216,16 @@ void Group::launch(tl_device_stats &stats) {
   assign.tile_count = static_cast<uint32_t>(tiles_.size());
   assign.borders = options_.boundary != TL_BOUNDARY_HALF_OPEN ? 1 : 0;
   assign.single = options_.overlap != TL_OVERLAP_FIRST ? 1 : 0;
-  AggregateJob aggregate{table, table + kTilesMax * sizeof(TileJob), assign.tile_count,
-                         static_cast<uint32_t>(options_.measures)};
+  assign.measures = table + kTilesMax * sizeof(TileJob);
+  assign.measure_count = options_.measures;
   const uint64_t blocks = (rows_max_ + kThreadsPerBlock - 1) / kThreadsPerBlock;
   const unsigned width = static_cast<unsigned>(std::min<uint64_t>(blocks, kBlocksPerTileMax));
-  const auto start = [&](CuFunction function, void *job) {
-    void *arguments[] = {job};
-    driver.check(driver.launch(function, width, assign.tile_count, 1, kThreadsPerBlock, 1, 1, 0,
-                               slot_.stream.get(), arguments, nullptr),
-                 "cuLaunchKernel");
-    stats.launches += 1;
-  };
-  start(device_.image().assign(), &assign);
-  if (aggregates_) {
-    start(device_.image().aggregate(), &aggregate);
-  }
+  void *arguments[] = {&assign};
+  driver.check(driver.launch(device_.image().kernel(options_.precision, aggregates_), width,
+                             assign.tile_count, 1, kThreadsPerBlock, 1, 1, 0, slot_.stream.get(),
+                             arguments, nullptr),
+               "cuLaunchKernel");
+  stats.launches += 1;
 }
 
 // Lists are short: only their used parts come back.

@@ -23,6 +23,7 @@ struct GroupOptions {
   uint32_t measures;   // columns to read
   uint32_t aggregate;  // 0: measures are read and verified, no more
   uint32_t rows;       // 1: ids are needed of every tile
+  Precision precision;
 };
 
 // One tile of a group, in host memory. Jobs hold addresses of the pinned mirror.

@@ -16,8 +16,9 @@
 namespace tileloom {
 namespace {
 
-constexpr char kAssignKernel[] = "tl_assign_grid_fp64";
-constexpr char kAggregateKernel[] = "tl_aggregate_exact";
+// By precision, then assign alone or fused with aggregate.
+constexpr const char *kKernels[2][2] = {{"tl_assign_grid_fp64", "tl_fused_grid_fp64"},
+                                        {"tl_assign_grid_fp32", "tl_fused_grid_fp32"}};
 // What of a path and of a compiler's log a message shows, so that it holds both reasons whole:
 // tl_error has room for 512 bytes.
 constexpr size_t kPathShown = 120;
@@ -157,8 +158,12 @@ void Image::load(const std::vector<uint8_t> &bytes, uint32_t origin) {
   CuModule module = nullptr;
   check(driver_.module_load(&module, bytes.data()), "cuModuleLoadData");
   LoadedModule loaded(driver_, module);
-  check(driver_.module_function(&assign_, module, kAssignKernel), kAssignKernel);
-  check(driver_.module_function(&aggregate_, module, kAggregateKernel), kAggregateKernel);
+  for (int precision = 0; precision < 2; ++precision) {
+    for (int fused = 0; fused < 2; ++fused) {
+      const char *name = kKernels[precision][fused];
+      check(driver_.module_function(&kernels_[precision][fused], module, name), name);
+    }
+  }
   module_ = loaded.take();
   origin_ = origin;
   std::memcpy(digest_, hash128(bytes.data(), bytes.size()).bytes, sizeof digest_);

@@ -18,6 +18,8 @@ struct ImageRequest {
   uint32_t capability;  // 90 is 9.0
 };
 
+enum class Precision : uint32_t { kFp64, kFp32 };  // of the filter; answers are the same
+
 // A loaded module and its kernels. Made and freed with the context current.
 class Image {
  public:
@@ -27,8 +29,9 @@ class Image {
   Image(const Image &) = delete;
   Image &operator=(const Image &) = delete;
 
-  CuFunction assign() const { return assign_; }
-  CuFunction aggregate() const { return aggregate_; }
+  CuFunction kernel(Precision precision, bool fused) const {
+    return kernels_[static_cast<int>(precision)][fused ? 1 : 0];
+  }
   uint32_t origin() const { return origin_; }        // TL_IMAGE_*
   const uint8_t *digest() const { return digest_; }  // of the payload
   // Why the image file was not used, at most 87 bytes; empty when it was.
@@ -43,8 +46,7 @@ class Image {
 
   const Driver &driver_;
   CuModule module_ = nullptr;
-  CuFunction assign_ = nullptr;
-  CuFunction aggregate_ = nullptr;
+  CuFunction kernels_[2][2] = {};
   uint32_t origin_ = 0;
   uint8_t digest_[16] = {};
   std::string note_;

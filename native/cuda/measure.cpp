@@ -152,9 +152,9 @@ tl_measure_result measure_kernels(Device &device, const Layer &layer,
                              request.wrap,
                              request.measures,
                              request.aggregate,
-                             0};
-  const std::shared_ptr<const ResidentIndex> index =
-      resident_grid(device, *options.layer, options.boundary, options.overlap);
+                             0,
+                             request.precision != 0 ? Precision::kFp32 : Precision::kFp64};
+  const std::shared_ptr<const ResidentIndex> index = resident_grid(device, options);
   require(index != nullptr, "has an index without a grid: the device would compute nothing");
   const bool resident = request.kind == TL_MEASURE_RESIDENT;
   const uint64_t groups = resident ? 1 : std::min<uint64_t>(device.info().slots, batch.tile_count);

@@ -15,7 +15,7 @@ struct EmbeddedFile {
   const char *text;  // NUL-terminated
 };
 
-constexpr int kEmbeddedFiles = 5;
+constexpr int kEmbeddedFiles = 9;
 const EmbeddedFile *embedded_files();
 
 // Without the architecture.

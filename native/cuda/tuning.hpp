@@ -6,7 +6,7 @@
 
 namespace tileloom {
 
-// Judgement: three resident blocks leave the assign kernel 80 registers, four the aggregate 64.
+// Judgement: three resident blocks leave each kernel 80 registers.
 constexpr uint32_t kThreadsPerBlock = 256;
 // Judgement: rows of one tile that a thread takes in turn at most, before more blocks are launched.
 constexpr uint32_t kBlocksPerTileMax = 1024;
@@ -23,6 +23,8 @@ constexpr uint64_t kAccumulatorShareMax = 1;
 // Read by scripts/build-cuda.mjs: what the compile report accepts per kernel.
 // kernel                  registers <=  spill bytes <=  local bytes <=  fused multiply-adds <=
 // tl_assign_grid_fp64     80            0               0               0
-// tl_aggregate_exact      48            0               0               0
+// tl_fused_grid_fp64      80            0               0               0
+// tl_assign_grid_fp32     72            0               0               0
+// tl_fused_grid_fp32      72            0               0               0
 
 }  // namespace tileloom

@@ -2,8 +2,8 @@
  *
  * The library links nothing of CUDA and loads anywhere. tl_device_open opens the driver, a device
  * and the kernels' image, or says exactly what is missing. After that, chunks and points whose
- * symbol is tl_assign__grid__fp64__cuda run on the device; other symbols run as in
- * libtileloom_cpu.so.
+ * symbol is tl_assign__grid__fp64__cuda or tl_assign__grid__fp32__cuda run on the device; other
+ * symbols run as in libtileloom_cpu.so.
  */
 #ifndef TILELOOM_DEVICE_H
 #define TILELOOM_DEVICE_H
@@ -16,6 +16,8 @@ extern "C" {
 
 /* assign/cuda-grid-fp64@1: grid index on the open device; TL_DEVICE_MISSING when none is open. */
 TL_API int tl_assign__grid__fp64__cuda(tl_assign_args *args, char *text, uint64_t text_bytes);
+/* assign/cuda-grid-fp32@1: the same with a filter in single precision, and the same answers. */
+TL_API int tl_assign__grid__fp32__cuda(tl_assign_args *args, char *text, uint64_t text_bytes);
 
 /* One device of the driver as it is before it is opened. 232 bytes. */
 typedef struct tl_device_entry {

@@ -41,7 +41,8 @@ typedef struct tl_measure_request {
   uint32_t measures;
   uint32_t aggregate;
   uint32_t repeats;
-  uint64_t reserved[2];
+  uint32_t precision; /* of the filter: 0 fp64, 1 fp32 */
+  uint32_t reserved[3];
 } tl_measure_request;
 
 /* Sums over the tiles, of the last repetition. 64 bytes. */

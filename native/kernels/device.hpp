@@ -16,8 +16,11 @@ typedef unsigned long long uint64_t;
 
 #if defined(__CUDACC__)
 #define TL_HD static __host__ __device__ __forceinline__
+// What the lanes of a warp do together: nvcc builds it for the device only.
+#define TL_WARP static __device__ __forceinline__
 #else
 #define TL_HD static inline __attribute__((always_inline))
+#define TL_WARP TL_HD
 #endif
 
 namespace tileloom {
@@ -102,13 +105,33 @@ TL_HD void atomic_max(uint64_t *at, uint64_t value) {
 }
 
 // Memory of the side that runs the code: jobs carry addresses as integers, because the host fills
-// them in for the device. All of it is global memory there; saying so spares generic accesses.
+// them in for the device. All of it is global memory there; saying so spares generic accesses
+// (saying it by __cvta_global_to_generic makes nvcc 13.0 run for ever).
 template <class T>
 TL_HD T *memory_at(uint64_t address) {
+  T *memory = reinterpret_cast<T *>(address);
 #if defined(__CUDA_ARCH__)
-  return static_cast<T *>(__cvta_global_to_generic(address));
+  __builtin_assume(__isGlobal(memory));
+#endif
+  return memory;
+}
+
+// A value that is read once: it need not push what stays useful out of the cache.
+template <class T>
+TL_HD T read_once(uint64_t address, uint64_t index) {
+#if defined(__CUDA_ARCH__)
+  return __ldcs(reinterpret_cast<const T *>(address) + index);
 #else
-  return reinterpret_cast<T *>(address);
+  return memory_at<const T>(address)[index];
+#endif
+}
+
+template <class T>
+TL_HD void write_once(uint64_t address, uint64_t index, T value) {
+#if defined(__CUDA_ARCH__)
+  __stcs(reinterpret_cast<T *>(address) + index, value);
+#else
+  memory_at<T>(address)[index] = value;
 #endif
 }
 

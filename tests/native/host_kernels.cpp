@@ -5,7 +5,10 @@
 #include <vector>
 
 #include "../../native/core/float_environment.hpp"
+#include "../../native/core/wide_sum.hpp"
 #include "../../native/cuda/index_fp32.hpp"
+#include "../../native/kernels/aggregate/warp_host.hpp"
+#include "../../native/kernels/aggregate/warp_rows.hpp"
 #include "../../native/kernels/assign/grid_fp32.hpp"
 #include "../../native/kernels/assign/grid_layout.hpp"
 
@@ -55,6 +58,33 @@ int assign(AssignJob job, const uint8_t *cells, const uint8_t *records, tl_assig
   return TL_OK;
 }
 
+double double_of(uint64_t bits) {
+  double value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// The limbs that hold any double or int64.
+constexpr uint32_t kAllLimbs = 67;
+
+tl_sum_result result_of(const CellHead &head, const uint64_t *limbs) {
+  tl_sum_result result{};
+  result.count = head.n;
+  result.nulls = head.nulls;
+  result.nans = head.nans;
+  result.plus_inf = head.plus_inf;
+  result.minus_inf = head.minus_inf;
+  WideSum sum;
+  for (uint32_t limb = 0; limb < kAllLimbs; ++limb) {
+    sum.add_limb(static_cast<int>(limb), static_cast<int64_t>(limbs[limb]));
+  }
+  result.sum = round_quotient(sum.magnitude(), 1);
+  result.mean = round_quotient(sum.magnitude(), head.n);
+  result.min = head.n == 0 ? 0 : double_of(bits_of_key(~head.min_key));
+  result.max = head.n == 0 ? 0 : double_of(bits_of_key(head.max_key));
+  return result;
+}
+
 }  // namespace
 }  // namespace tileloom
 
@@ -88,6 +118,42 @@ TL_API int tl_assign__grid__fp32__host(tl_assign_args *args, char *text, uint64_
   }
   return assign<Fp32Filter>(job_of(grid), index.bytes.data(),
                             index.bytes.data() + index.records_offset, *args);
+}
+
+// Adds rows to their features, warp by warp; ids below 0 are in none. out: [features]. The sum and
+// the mean are of the finite values. together 0: row by row, as lanes do alone.
+TL_API int tl_test_aggregate(const void *values, const uint8_t *validity, const int32_t *ids,
+                             uint64_t rows, uint32_t integers, uint32_t features, uint32_t together,
+                             tl_sum_result *out, uint32_t *counts) {
+  const FloatEnvironment environment;
+  std::vector<uint64_t> cells(features * cell_bytes(kAllLimbs) / 8);
+  std::memset(counts, 0, features * sizeof *counts);
+  MeasureJob measure{};
+  measure.values = reinterpret_cast<uint64_t>(values);
+  measure.validity = reinterpret_cast<uint64_t>(validity);
+  measure.cells = reinterpret_cast<uint64_t>(cells.data());
+  measure.integers = integers;
+  measure.limbs = kAllLimbs;
+  TileJob tile{};
+  tile.rows = rows;
+  tile.feature_counts = reinterpret_cast<uint64_t>(counts);
+  for (uint64_t row = 0; together == 0 && row < rows; ++row) {
+    if (ids[row] >= 0) {
+      add_row(tile, &measure, 1, row, static_cast<uint32_t>(ids[row]));
+    }
+  }
+  for (uint32_t base = 0; together != 0 && base < rows; base += kWarpLanes) {
+    HostWarp::Lanes<int32_t> lanes;
+    for (uint32_t lane = 0; lane < kWarpLanes; ++lane) {
+      lanes[lane] = base + lane < rows ? ids[base + lane] : kNoRow;
+    }
+    add_warp(HostWarp{}, tile, &measure, 1, base, lanes);
+  }
+  for (uint32_t feature = 0; feature < features; ++feature) {
+    const CellHead *head = head_of(measure, feature);
+    out[feature] = result_of(*head, reinterpret_cast<const uint64_t *>(head + 1));
+  }
+  return TL_OK;
 }
 
 }  // extern "C"

@@ -42,15 +42,16 @@ struct AssignJob {
   double band;
   uint64_t cells;
   uint64_t records;
-  uint64_t tiles;  // TileJob[tile_count]
+  uint64_t tiles;     // TileJob[tile_count]
+  uint64_t measures;  // MeasureJob[tile_count][measure_count]; the fused kernels read it
   uint32_t columns;
   uint32_t rows;
   uint32_t tile_count;
   uint32_t borders;  // 1: boundary covers or contains
   uint32_t single;   // 1: a point in two features is the host's
-  uint32_t reserved;
+  uint32_t measure_count;
 };
-static_assert(sizeof(AssignJob) == 88, "both sides agree on an assign job");
+static_assert(sizeof(AssignJob) == 96, "both sides agree on an assign job");
 
 // Records as in the index file: fp64 edges, decided by the shared test (grid_math.hpp). A filter
 // tells how a record is laid out, what a point is to it, and how it tests one block of four edges.
@@ -158,21 +159,6 @@ TL_HD int32_t point_feature(const AssignJob &job, double x, double y) {
   const uint8_t *record = memory_at<const uint8_t>(job.records) +
                           static_cast<uint64_t>(-(int64_t{value} + 2)) * Filter::kAlignment;
   return record_feature<Filter, kSingle>(record, Filter::point(job, x, y));
-}
-
-// Settles one row of a tile and counts it; ambiguous rows join the tile's list.
-template <bool kBorders, bool kSingle>
-TL_HD void assign_row(const AssignJob &job, const TileJob &tile, uint64_t row, TileCounts &counts) {
-  const int32_t id = point_feature<Fp64Filter<kBorders>, kSingle>(
-      job, memory_at<const double>(tile.x)[row], memory_at<const double>(tile.y)[row]);
-  memory_at<int32_t>(tile.ids)[row] = id;
-  counts.hits += id >= 0;
-  counts.outside += id == kDeviceOutside;
-  counts.invalid += id == kDeviceInvalid;
-  if (id == kAmbiguous) {
-    const uint32_t at = atomic_add(&memory_at<TileCounts>(tile.counts)->ambiguous, 1u);
-    memory_at<uint32_t>(tile.ambiguous)[at] = static_cast<uint32_t>(row);
-  }
 }
 
 }  // namespace tileloom

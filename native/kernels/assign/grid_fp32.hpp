@@ -41,7 +41,8 @@
 // The same holds for covers and contains: a decided edge is never touched.
 #pragma once
 
-#include "assign_device.hpp"
+// Spelt as in exact_cells.hpp: NVRTC knows embedded files by how they are spelt.
+#include "../assign/assign_device.hpp"
 
 namespace tileloom {
 

@@ -257,12 +257,13 @@ FAKE_API int cuModuleGetFunction(fake::Function **function, fake::Module *module
   if (state.modules.count(module) == 0) {
     return fake::kInvalidHandle;
   }
-  const bool is_assign = std::strcmp(name, "tl_assign_grid_fp64") == 0;
-  if (!is_assign && std::strcmp(name, "tl_aggregate_exact") != 0) {
-    return fake::kNotFound;
+  for (fake::Function &one : module->functions) {
+    if (std::strcmp(name, one.name) == 0) {
+      *function = &one;
+      return 0;
+    }
   }
-  *function = is_assign ? &module->assign : &module->aggregate;
-  return 0;
+  return fake::kNotFound;
 }
 
 FAKE_API int cuGetErrorName(int result, const char **name) {

@@ -1,15 +1,15 @@
-// The kernels of native/cuda/kernels.cu by their names, built by g++ from the same row functions,
+// The kernels of native/cuda/kernels.cu by their names, built by g++ from the same text,
 // and the images that pretend to hold them.
 #include <cstring>
 #include <sstream>
 
-#include "kernels/aggregate/exact_cells.hpp"
+#include "kernels/aggregate/warp_host.hpp"
+#include "kernels/aggregate/warp_rows.hpp"
 #include "state.hpp"
 
 namespace fake {
 namespace {
 
-using tileloom::AggregateJob;
 using tileloom::AssignJob;
 using tileloom::MeasureJob;
 using tileloom::memory_at;
@@ -38,7 +38,9 @@ bool are_tiles_good(uint64_t tiles, uint32_t count, const Context *context) {
     const TileJob &tile = memory_at<const TileJob>(tiles)[index];
     checker.need(tile.x, tile.rows * 8, 8);
     checker.need(tile.y, tile.rows * 8, 8);
-    checker.need(tile.ids, tile.rows * 4, 4);
+    if (tile.ids != 0) {
+      checker.need(tile.ids, tile.rows * 4, 4);
+    }
     checker.need(tile.ambiguous, tile.rows * 4, 4);
     checker.need(tile.counts, sizeof(TileCounts), 4);
     if (tile.feature_counts != 0) {
@@ -48,55 +50,7 @@ bool are_tiles_good(uint64_t tiles, uint32_t count, const Context *context) {
   return checker.good();
 }
 
-// Every row of a grid-stride loop, the last threads first: no order may be counted on.
-template <class Row>
-void each_row(const TileJob &tile, unsigned grid_x, unsigned block_x, Row &&visit) {
-  const uint64_t step = uint64_t{grid_x} * block_x;
-  for (uint64_t thread = step; thread-- > 0;) {
-    for (uint64_t row = thread; row < tile.rows; row += step) {
-      visit(row);
-    }
-  }
-}
-
-template <bool kBorders, bool kSingle>
-void assign_tile(const AssignJob &job, const TileJob &tile, unsigned grid_x, unsigned block_x) {
-  TileCounts counts{};
-  each_row(tile, grid_x, block_x,
-           [&](uint64_t row) { tileloom::assign_row<kBorders, kSingle>(job, tile, row, counts); });
-  TileCounts *total = memory_at<TileCounts>(tile.counts);
-  tileloom::atomic_add(&total->hits, counts.hits);
-  tileloom::atomic_add(&total->outside, counts.outside);
-  tileloom::atomic_add(&total->invalid, counts.invalid);
-}
-
-int run_assign(const AssignJob &job, unsigned grid_x, unsigned grid_y, unsigned block_x,
-               const Context *context) {
-  {
-    Checker checker(context);
-    checker.need(job.cells, uint64_t{job.columns} * job.rows * 4, 4);
-    checker.need(job.records, 0, 64);
-    if (!checker.good()) {
-      return kIllegalAddress;
-    }
-  }
-  if (!are_tiles_good(job.tiles, grid_y, context)) {
-    return kIllegalAddress;
-  }
-  for (unsigned index = 0; index < grid_y; ++index) {
-    const TileJob &tile = memory_at<const TileJob>(job.tiles)[index];
-    if (job.borders != 0) {
-      job.single != 0 ? assign_tile<true, true>(job, tile, grid_x, block_x)
-                      : assign_tile<true, false>(job, tile, grid_x, block_x);
-    } else {
-      job.single != 0 ? assign_tile<false, true>(job, tile, grid_x, block_x)
-                      : assign_tile<false, false>(job, tile, grid_x, block_x);
-    }
-  }
-  return 0;
-}
-
-bool are_measures_good(const AggregateJob &job, const TileJob &tile, const Context *context) {
+bool are_measures_good(const AssignJob &job, const TileJob &tile, const Context *context) {
   Checker checker(context);
   const uint64_t first = job.measures + tile.first_measure * sizeof(MeasureJob);
   checker.need(first, job.measure_count * sizeof(MeasureJob), 8);
@@ -111,28 +65,21 @@ bool are_measures_good(const AggregateJob &job, const TileJob &tile, const Conte
   return checker.good();
 }
 
-int run_aggregate(const AggregateJob &job, unsigned grid_x, unsigned grid_y, unsigned block_x,
-                  const Context *context) {
-  if (!are_tiles_good(job.tiles, grid_y, context)) {
-    return kIllegalAddress;
+bool is_index_good(const AssignJob &job, const Context *context) {
+  Checker checker(context);
+  checker.need(job.cells, uint64_t{job.columns} * job.rows * 4, 4);
+  checker.need(job.records, 0, 64);
+  return checker.good();
+}
+
+// Every warp of the launch, the last ones first: no order may be counted on.
+template <class Query, bool kFused>
+void run_tile(const AssignJob &job, const TileJob &tile, unsigned grid_x, unsigned block_x) {
+  const uint32_t step = grid_x * block_x;
+  for (uint32_t first = step; first > 0;) {
+    first -= tileloom::kWarpLanes;
+    tileloom::run_warp<Query, kFused>(tileloom::HostWarp{}, job, tile, first, step);
   }
-  for (unsigned index = 0; index < grid_y; ++index) {
-    const TileJob &tile = memory_at<const TileJob>(job.tiles)[index];
-    if (tile.feature_counts == 0) {
-      continue;
-    }
-    if (!are_measures_good(job, tile, context)) {
-      return kIllegalAddress;
-    }
-    const MeasureJob *measures = memory_at<const MeasureJob>(job.measures) + tile.first_measure;
-    const int32_t *ids = memory_at<const int32_t>(tile.ids);
-    each_row(tile, grid_x, block_x, [&](uint64_t row) {
-      if (ids[row] >= 0) {
-        tileloom::add_row(tile, measures, job.measure_count, row, static_cast<uint32_t>(ids[row]));
-      }
-    });
-  }
-  return 0;
 }
 
 constexpr char kFakeImage[] = "tileloom fake image ";
@@ -141,20 +88,32 @@ constexpr uint16_t kMachineCuda = 190;
 
 }  // namespace
 
-uint64_t argument_bytes(Kernel kernel) {
-  return kernel == Kernel::kAssign ? sizeof(AssignJob) : sizeof(AggregateJob);
-}
+uint64_t argument_bytes() { return sizeof(AssignJob); }
 
-int run_kernel(Kernel kernel, const void *arguments, unsigned grid_x, unsigned grid_y,
+int run_kernel(const Function &kernel, const void *arguments, unsigned grid_x, unsigned grid_y,
                unsigned block_x, const Context *context) {
-  if (kernel == Kernel::kAssign) {
-    AssignJob job;
-    std::memcpy(&job, arguments, sizeof job);
-    return run_assign(job, grid_x, grid_y, block_x, context);
-  }
-  AggregateJob job;
+  using tileloom::Fp32Query;
+  using tileloom::Fp64Query;
+  AssignJob job;
   std::memcpy(&job, arguments, sizeof job);
-  return run_aggregate(job, grid_x, grid_y, block_x, context);
+  if (block_x % tileloom::kWarpLanes != 0 || !is_index_good(job, context) ||
+      !are_tiles_good(job.tiles, grid_y, context)) {
+    return kIllegalAddress;
+  }
+  for (unsigned index = 0; index < grid_y; ++index) {
+    const TileJob &tile = memory_at<const TileJob>(job.tiles)[index];
+    if (!kernel.fused) {
+      kernel.fp32 ? run_tile<Fp32Query, false>(job, tile, grid_x, block_x)
+                  : run_tile<Fp64Query, false>(job, tile, grid_x, block_x);
+      continue;
+    }
+    if (tile.feature_counts != 0 && !are_measures_good(job, tile, context)) {
+      return kIllegalAddress;
+    }
+    kernel.fp32 ? run_tile<Fp32Query, true>(job, tile, grid_x, block_x)
+                : run_tile<Fp64Query, true>(job, tile, grid_x, block_x);
+  }
+  return 0;
 }
 
 int judge_image(const void *image, int capability) {

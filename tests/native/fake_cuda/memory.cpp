@@ -345,7 +345,7 @@ FAKE_API int cuLaunchKernel(fake::Function *function, unsigned grid_x, unsigned 
   if (failure != 0) {
     return failure;
   }
-  // Both kernels carry __launch_bounds__(256).
+  // All kernels carry __launch_bounds__(256).
   if (grid_x == 0 || grid_y == 0 || grid_y > 65535 || grid_z != 1 || block_x == 0 ||
       block_x > 256 || block_y != 1 || block_z != 1 || arguments == nullptr) {
     return fake::kInvalidValue;
@@ -355,8 +355,8 @@ FAKE_API int cuLaunchKernel(fake::Function *function, unsigned grid_x, unsigned 
     return fake::kInvalidHandle;
   }
   const uint8_t *bytes = static_cast<const uint8_t *>(arguments[0]);
-  const fake::Kernel kernel = function->kernel;
-  std::vector<uint8_t> copied(bytes, bytes + fake::argument_bytes(kernel));
+  const fake::Function kernel = *function;
+  std::vector<uint8_t> copied(bytes, bytes + fake::argument_bytes());
   const Context *context = fake::current();
   queue_work(stream, "cuLaunchKernel", [=] {
     return fake::run_kernel(kernel, copied.data(), grid_x, grid_y, block_x, context);

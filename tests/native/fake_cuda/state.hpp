@@ -37,16 +37,19 @@ struct Memory {
   Context *context;
 };
 
-enum class Kernel { kAssign, kAggregate };
-
+// A kernel of native/cuda/kernels.cu.
 struct Function {
-  Kernel kernel;
+  const char *name;
+  bool fp32;
+  bool fused;
 };
 
 struct Module {
   Context *context;
-  Function assign{Kernel::kAssign};
-  Function aggregate{Kernel::kAggregate};
+  Function functions[4] = {{"tl_assign_grid_fp64", false, false},
+                           {"tl_fused_grid_fp64", false, true},
+                           {"tl_assign_grid_fp32", true, false},
+                           {"tl_fused_grid_fp32", true, true}};
 };
 
 class State {
@@ -97,9 +100,9 @@ int begin_in_context(const char *function, bool waits = true);
 uint64_t delay_of(const char *function);
 
 // Runs a kernel's host build over its grid; returns a CUresult.
-int run_kernel(Kernel kernel, const void *arguments, unsigned grid_x, unsigned grid_y,
+int run_kernel(const Function &kernel, const void *arguments, unsigned grid_x, unsigned grid_y,
                unsigned block_x, const Context *context);
-uint64_t argument_bytes(Kernel kernel);
+uint64_t argument_bytes();
 // Whether the image holds machine code for a device: 0, kNoBinary or kInvalidImage.
 int judge_image(const void *image, int capability);
 
