@@ -82,13 +82,13 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
 const DRY: Scale = {
   ...{ rows: 16_384, tileRows: 2_048, largeTileRows: 4_096, copyBytes: MIB, slotBytes: 8 * MIB },
   productSlotBytes: 8 * MIB,
-  ...{ kernelRuns: 2, chunkRuns: 2, shapeRows: [2_048, 16_384] },
+  ...{ kernelRuns: 2, chunkRuns: 1, shapeRows: [2_048, 16_384] },
 };
 
 function fullScale(rows: number): Scale {
   return {
     ...{ rows, tileRows: 65_536, largeTileRows: 1_048_576, copyBytes: 1024 * MIB },
-    ...{ slotBytes: 6144 * MIB, productSlotBytes: null, kernelRuns: 30, chunkRuns: 5 },
+    ...{ slotBytes: 4096 * MIB, productSlotBytes: null, kernelRuns: 30, chunkRuns: 5 },
     shapeRows: [1e5, 1e6, 1e7, 1e8].filter((one) => one <= rows),
   };
 }
@@ -154,7 +154,7 @@ class Run {
     );
     for (const row of await plannerRows(this.bench, dataset)) {
       this.rows.push(row);
-      process.stdout.write(`${showRow(row)}\n`);
+      this.#say(showRow(row), `${row.layer}, ${row.order}, ${row.index}, ${row.rows} rows`);
     }
   }
 
@@ -171,8 +171,13 @@ class Run {
   }
 
   #add(cases: readonly BenchCase[]): void {
-    for (const one of cases) process.stdout.write(`${showCase(one)}\n`);
+    for (const one of cases) this.#say(showCase(one), one.case);
     this.cases.push(...cases);
+  }
+
+  /** A dry run shows no figure that could be taken for a measurement. */
+  #say(figures: string, name: string): void {
+    process.stdout.write(this.#scale === DRY ? `ran ${name}\n` : `${figures}\n`);
   }
 }
 

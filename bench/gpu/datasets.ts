@@ -24,7 +24,8 @@ export async function* datasetsOf(
   const index = await buildIndex(cpu, layer, 'half-open', 'first');
   const random = randomPoints(scale.rows, layer.box, 1);
   const generator = randomOf(3);
-  const values = Float64Array.from({ length: scale.rows }, () => generator() * 1000);
+  const values = new Float64Array(scale.rows);
+  for (let row = 0; row < scale.rows; row += 1) values[row] = generator() * 1000;
   const orders: readonly (readonly [Order, () => Points])[] = [
     ['random', () => random],
     ['tile order', () => tileOrdered(random, layer.box)],

@@ -21,7 +21,7 @@ const TOOLS: readonly (readonly [string, readonly string[]])[] = [
   ['synccheck', []],
 ];
 const ERROR_EXIT = 86;
-const TIME_MS_MAX = 8 * 60_000;
+const TIME_MS_MAX = 3 * 60_000;
 const NOTE_LENGTH = 2_000;
 
 export async function runSanitizer(ordinal: number): Promise<readonly SanitizerRun[]> {
@@ -91,6 +91,8 @@ async function run(
   clearTimeout(timer);
   const seconds = (performance.now() - started) / 1000;
   const clean = code === 0;
-  const note = clean ? '' : `ended with ${code ?? signal}:\n${text}`;
+  const end =
+    signal === 'SIGKILL' ? `took more than ${TIME_MS_MAX / 1000} s` : `ended with ${code}`;
+  const note = clean ? '' : `${end}:\n${text}`;
   return { tool, outcome: clean ? 'clean' : 'failed', seconds, note };
 }
