@@ -5,8 +5,8 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/cuda-grid-fp64@1': '602ebc97dbda29be675513ac06c2bdd76041a1106bf9a14bd0fb3e95f6c557d1',
-  'assign/cuda-grid-fp32@1': '602ebc97dbda29be675513ac06c2bdd76041a1106bf9a14bd0fb3e95f6c557d1',
+  'assign/cuda-grid-fp64@1': 'ab5edc892dbce74488b8fd8ba70cee6f14fa1c89e4c71761cd884d0a96b620b9',
+  'assign/cuda-grid-fp32@1': 'ab5edc892dbce74488b8fd8ba70cee6f14fa1c89e4c71761cd884d0a96b620b9',
   'aggregate/fused-exact@1': 'f26626db862786b6bcb59281a95dc31a1eee3fdf77d2132dc70d799869315372',
 });
 

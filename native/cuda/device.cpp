@@ -71,6 +71,7 @@ void Device::set_budget(const tl_device_options &options) {
   info_.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : free_bytes / 8 * 7;
   info_.slots = options.slots != 0 ? std::min(options.slots, kSlotsMax) : kSlotsDefault;
   slots_max_ = info_.slots;
+  idle_.reserve(slots_max_);
   const uint64_t share = info_.memory_bytes / 2 / info_.slots;
   const uint64_t wanted = options.slot_bytes != 0 ? options.slot_bytes : kSlotBytesDefault;
   info_.slot_bytes = std::min(wanted, share) / 256 * 256;
@@ -97,13 +98,21 @@ std::unique_ptr<Slot> Device::lease(bool waits) {
       idle_.pop_back();
       return slot;
     }
+    slots_ += 1;
+    lock.unlock();  // pinning memory takes long
+    int status = TL_INTERNAL;
     try {
-      auto slot = std::make_unique<Slot>(driver_, meter_, info_.slot_bytes);
-      idle_.reserve(slots_max_);
-      slots_ += 1;
-      return slot;
-    } catch (const Failure &failure) {
-      if (failure.status != TL_OUT_OF_MEMORY || slots_ == 0 || !waits) {
+      try {
+        return std::make_unique<Slot>(driver_, meter_, info_.slot_bytes);
+      } catch (const Failure &failure) {
+        status = failure.status;
+        throw;
+      }
+    } catch (...) {
+      lock.lock();
+      slots_ -= 1;
+      freed_.notify_all();
+      if (status != TL_OUT_OF_MEMORY || slots_ == 0 || !waits) {
         throw;
       }
       slots_max_ = slots_;
