@@ -103,8 +103,8 @@ export class GpuBench {
     options: Omit<OpenChunkOptions, 'symbol'>,
     tiles: readonly TileInput[],
     batchTiles: number = tiles.length,
+    symbol: string = library === this.gpu ? GPU_SYMBOL : CPU_SYMBOL,
   ): Promise<ChunkAnswer> {
-    const symbol = library === this.gpu ? GPU_SYMBOL : CPU_SYMBOL;
     const batches: TileInput[][] = [];
     for (let from = 0; from < tiles.length; from += batchTiles) {
       batches.push(tiles.slice(from, from + batchTiles));
