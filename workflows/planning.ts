@@ -117,14 +117,19 @@ function requestedOf({
   return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
 }
 
-/** What is excluded on the leased host; a suspect's own failures count for each of its devices. */
+/**
+ * What is excluded on the leased host; a suspect's own failures count for each of its devices on which the
+ * variant could run.
+ */
 function exclusionsHere(
   shard: ShardState,
   { host, deviceQueues }: HostLease,
   { suspect }: Reservation,
 ): PlanCall['request']['excluded'] {
-  const own = (suspect?.faults ?? []).flatMap(({ variant, code }) =>
-    Object.keys(deviceQueues).map((deviceId) => ({ variant, deviceId, host, failure: code })),
+  const own = (suspect?.faults ?? []).flatMap((fault) =>
+    Object.keys(deviceQueues)
+      .filter((deviceId) => isCpu(deviceId) === isCpu(fault.deviceId))
+      .map((deviceId) => ({ variant: fault.variant, deviceId, host, failure: fault.code })),
   );
   const shared = suspect?.onlyOwn === true ? [] : shard.excluded;
   const here = shared.filter((exclusion) => exclusion.host === host);
@@ -133,6 +138,10 @@ function exclusionsHere(
     deviceId,
     failure,
   }));
+}
+
+function isCpu(deviceId: string): boolean {
+  return deviceId === 'cpu';
 }
 
 function remainingRows(shard: ShardState): number {

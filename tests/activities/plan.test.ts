@@ -152,6 +152,31 @@ describe('the plan activity', () => {
     expect(bytesOf(call)).toBeLessThanOrEqual(2_048);
   });
 
+  test('a call about a suspect that failed on a host with eight GPUs has 2 KiB at most', () => {
+    const gpus = [1, 2, 3, 4, 5, 6, 7, 8].map((index) => gpu(index).deviceId);
+    const deviceQueues = Object.fromEntries(
+      ['cpu', ...gpus].map((id) => [id, `tileloom.${HOST}.${id}`]),
+    );
+    const variant = 'assign/cuda-grid-fp64@1';
+    const fault = {
+      variant,
+      deviceId: gpus[0] ?? '',
+      host: HOST,
+      planId: 'p',
+      code: 'DEVICE_LOST',
+    };
+    const cpuFault = { ...fault, variant: 'assign/grid-avx2@1', deviceId: 'cpu' };
+    const input = shardInput(1_500_000);
+    const suspect = { firstTile: 3, endTile: 4, attempt: 3, faults: [fault, cpuFault] };
+    const shard = openShard({ ...input, progress: { ...input.progress, suspects: [suspect] } });
+    const lane = createLane(0);
+    const reservation = reserve(shard, lane);
+    if (reservation === null) throw new Error('nothing to reserve');
+    const call = planCall(shard, lane, { ...LEASE, host: HOST, deviceQueues }, reservation);
+    expect(call.request.excluded.map(({ deviceId }) => deviceId)).toEqual([...gpus, 'cpu']);
+    expect(bytesOf(call)).toBeLessThanOrEqual(2_048);
+  });
+
   test.each([
     ['every device and variant', [], 'none', 'tileloom.plan/1'],
     ['three pins in force', PINS.slice(0, 3), 'none', 'tileloom.plan/1'],

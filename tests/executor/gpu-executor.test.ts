@@ -61,6 +61,9 @@ describe('the executor of a GPU', () => {
     expect(upload).toBeGreaterThanOrEqual(0);
     expect(download).toBeGreaterThanOrEqual(0);
     expect(work).toBeGreaterThan(0);
+    // What execute answers: the part's range and the device's class beside it.
+    const answer = { ...onGpu, firstTile: 1_499_999, endTile: 1_500_000, deviceClass: 'gpu-sm90' };
+    expect(JSON.stringify(answer).length).toBeLessThanOrEqual(1_024);
     expect(Object.keys(onCpu)).not.toContain('device');
     expect(Object.keys(onCpu.seconds)).toEqual(['queued', 'work', 'read', 'kernel', 'write']);
   });
