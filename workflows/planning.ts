@@ -34,7 +34,10 @@ export function rowsOf(shard: ShardState, range: TileInterval): number {
   return Math.max(0, Math.min(rows, range.endTile * tileRows) - first);
 }
 
-/** Bytes of a plan call; the digest of the history gives way first, then the plan before. */
+/**
+ * Bytes of a plan call; the digest of the history gives way first, then the plan before, then why variants are
+ * excluded, which no plan depends on.
+ */
 const CALL_BYTES_MAX = 2_048;
 
 /**
@@ -58,7 +61,10 @@ export function planCall(
     bounded = { ...call, request: { ...call.request, history } };
   }
   if (JSON.stringify(bounded).length <= CALL_BYTES_MAX) return bounded;
-  return { ...bounded, request: { ...bounded.request, previous: null } };
+  bounded = { ...bounded, request: { ...bounded.request, previous: null } };
+  if (JSON.stringify(bounded).length <= CALL_BYTES_MAX) return bounded;
+  const excluded = bounded.request.excluded.map((exclusion) => ({ ...exclusion, failure: '' }));
+  return { ...bounded, request: { ...bounded.request, excluded } };
 }
 
 function wholeCall(
