@@ -6,7 +6,7 @@
 import type { DeviceSnapshot, TelemetrySnapshot } from '../telemetry/index.ts';
 import type { PlanCall } from '../workflows/activity-contract.ts';
 
-/** Leaves the decision half of an answer of 3 KiB. */
+/** Beside the decision and its frame, an answer has 3.5 KiB (docs/decisions/0009). */
 const BYTES_MAX = 1_664;
 const GPUS_MIN = 1;
 

@@ -23,7 +23,7 @@ const CANDIDATES_MAX = 8;
 const CANDIDATES_MIN = 3;
 /** Candidates that show their score terms. */
 const TERMS_MAX = 2;
-/** With a snapshot of three devices the plan activity's answer stays below 3 KiB. */
+/** With a snapshot of a CPU and two GPUs the plan activity's answer stays below 3.5 KiB. */
 const DECISION_BYTES_MAX = 1_440;
 
 /** SHA-256 of a text (UTF-8), as 64 lower-case hex digits. */

@@ -1,7 +1,7 @@
 // Owns what workflows ask of the outside: the activities by queue, their requests and answers, and
 // the types of the failures they throw. Activities implement it; workflows import only this.
 //
-// Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3 KiB, execute order ≤ 512
+// Sizes (design §4, asserted by tests): plan call ≤ 2 KiB, plan answer ≤ 3.5 KiB, execute order ≤ 512
 // B, execute answer ≤ 1 KiB, any payload ≤ 64 KiB.
 import type { ParkedSelection, PinWish } from '../operator/index.ts';
 import type { Pin, PlanDecision, PlanRequest, WorkloadProfile } from '../planner/index.ts';

@@ -19,7 +19,7 @@ steps:
   - assign: { layer: areas, as: area, boundary: half-open, overlap: first }
   - aggregate: { by: area, measures: [count, { sum: value }, { mean: value }] }
 sink: { path: ./out, rows: false, format: arrow } # rows: also write the per-row result
-plan: { mode: auto, precision: auto, policy: probe-first@2, cadence: every-chunk }
+plan: { mode: auto, precision: auto, policy: probe-first@3, cadence: every-chunk }
 limits: { memory: 2 GiB, failedTiles: 0, lanes: 2 }
 `;
 

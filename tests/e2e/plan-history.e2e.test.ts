@@ -169,7 +169,7 @@ describe('a finished run that continued as new', () => {
   test('names a policy that nobody has', async () => {
     const lines = readFileSync(file, 'utf8').split('\n');
     const digest =
-      /"policy":\{"id":"probe-first@2","digest":"(\w+)"/u.exec(lines[1] ?? '')?.[1] ?? '';
+      /"policy":\{"id":"probe-first@3","digest":"(\w+)"/u.exec(lines[1] ?? '')?.[1] ?? '';
     const other = digestOf('another policy');
     const sink = stage.sink('unknown');
     mkdirSync(sink);
