@@ -76,9 +76,16 @@ TL_HD uint32_t lowest_of(uint32_t bits) {
 #endif
 }
 
+// Atomics on global memory. Said in PTX: on an address of unknown kind, a 64-bit atomicAdd brings a
+// branch for shared memory with it.
 TL_HD uint32_t atomic_add(uint32_t *at, uint32_t value) {
 #if defined(__CUDA_ARCH__)
-  return atomicAdd(at, value);
+  uint32_t old;
+  asm volatile("atom.global.add.u32 %0, [%1], %2;"
+               : "=r"(old)
+               : "l"(__cvta_generic_to_global(at)), "r"(value)
+               : "memory");
+  return old;
 #else
   return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 #endif
@@ -87,7 +94,10 @@ TL_HD uint32_t atomic_add(uint32_t *at, uint32_t value) {
 // Wraps around: two's complement sums of signed values come out right.
 TL_HD void atomic_add(uint64_t *at, uint64_t value) {
 #if defined(__CUDA_ARCH__)
-  atomicAdd(reinterpret_cast<unsigned long long *>(at), static_cast<unsigned long long>(value));
+  asm volatile("red.global.add.u64 [%0], %1;"
+               :
+               : "l"(__cvta_generic_to_global(at)), "l"(value)
+               : "memory");
 #else
   __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 #endif
@@ -95,7 +105,10 @@ TL_HD void atomic_add(uint64_t *at, uint64_t value) {
 
 TL_HD void atomic_max(uint64_t *at, uint64_t value) {
 #if defined(__CUDA_ARCH__)
-  atomicMax(reinterpret_cast<unsigned long long *>(at), static_cast<unsigned long long>(value));
+  asm volatile("red.global.max.u64 [%0], %1;"
+               :
+               : "l"(__cvta_generic_to_global(at)), "l"(value)
+               : "memory");
 #else
   uint64_t known = __atomic_load_n(at, __ATOMIC_RELAXED);
   while (known < value && !__atomic_compare_exchange_n(at, &known, value, true, __ATOMIC_RELAXED,
