@@ -5,13 +5,13 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/cuda-grid-fp64@1': 'c21f68593fa6ee030eaaeabdc5ee80f852fb4e5a7d14274271eb10b94dee490d',
-  'assign/cuda-grid-fp32@1': 'c21f68593fa6ee030eaaeabdc5ee80f852fb4e5a7d14274271eb10b94dee490d',
-  'aggregate/fused-exact@1': 'f26626db862786b6bcb59281a95dc31a1eee3fdf77d2132dc70d799869315372',
+  'assign/cuda-grid-fp64@1': '070611203443a8d8f30e8996511b30b521fb57241ceeac724a49907d639522da',
+  'assign/cuda-grid-fp32@1': '070611203443a8d8f30e8996511b30b521fb57241ceeac724a49907d639522da',
+  'aggregate/fused-exact@1': 'ac2eff93352e610fa411940ef2434bf7f1e78d2068b20fccca1e806bfb6892c3',
 });
 
 /**
  * XXH3-128 of the kernel sources and compile options that the device library embeds: what its
  * `tl_device_sources` tells, and what every kernel image must have been made of.
  */
-export const DEVICE_SOURCES_DIGEST = '501992c2c99b7bc907e9739c33e14532';
+export const DEVICE_SOURCES_DIGEST = 'e175a0368d5665d8c77486f6d70f0186';

@@ -81,6 +81,9 @@ template <class Query, bool kAggregate, class Warp>
 TL_WARP void run_warp(const Warp &warp, const AssignJob &job, const TileJob &tile, uint32_t first,
                       uint32_t step) {
   const TileColumns columns = {tile.x, tile.y, tile.ids, static_cast<uint32_t>(tile.rows)};
+  if (first >= columns.rows) {
+    return;  // the launch is as wide as its largest tile needs
+  }
   TileCounts counts = {0, 0, 0, 0};
   for (uint32_t base = first; base < columns.rows; base += step) {
     run_rows<Query, kAggregate>(warp, job, tile, columns, base, counts);
