@@ -117,7 +117,7 @@ function isKnown(
 
 /** Says how the winner compares with the best one of another variant or device. */
 function comparison(
-  { work }: PlanInput,
+  input: PlanInput,
   best: Admitted,
   admitted: readonly Admitted[],
 ): Reason | null {
@@ -125,15 +125,17 @@ function comparison(
   if (best.placed === undefined || next?.placed === undefined) {
     return null;
   }
-  const rows = Math.max(1, work.rows);
-  const seconds = microseconds(waitingSeconds(best.placed, rows));
-  const nextSeconds = microseconds(waitingSeconds(next.placed, rows));
+  const seconds = microseconds(waitingSeconds(best.placed, input));
+  const nextSeconds = microseconds(waitingSeconds(next.placed, input));
   const params = { variant: best.variant.id, seconds, next: next.variant.id, nextSeconds };
   return reason(seconds <= nextSeconds ? 'DONE_FIRST' : 'DEVICE_KEPT', params);
 }
 
-function waitingSeconds(placed: Placement, rows: number): number {
-  return ownSeconds(placed, rows) * placed.busyFactor;
+/** As the score counts: the upload by its share, and the wait for what runs there. */
+function waitingSeconds(placed: Placement, input: PlanInput): number {
+  const rows = Math.max(1, input.work.rows);
+  const othersShare = 1 - rows / horizonRows(input);
+  return (ownSeconds(placed, rows) - placed.uploadSeconds * othersShare) * placed.busyFactor;
 }
 
 function microseconds(seconds: number): number {

@@ -279,6 +279,18 @@ describe('stickiness', () => {
     expect(codesOf(plan)).toContain(variant === AVX2 ? 'DEVICE_KEPT' : 'DONE_FIRST');
   });
 
+  test('what only the share of an upload decides is no staying', () => {
+    const wins = Array.from({ length: 200 }, (_, step) => 300e6 + step * 0.5e6).map((gpu) => {
+      const history = measured({ cpu: 300e6, gpu }, 30);
+      const work = { rows: 20_000_000, indexBytes: 400_000_000 };
+      return onHost([CPU, IDLE], { history, work, ...previous(AVX2, 'cpu') });
+    });
+    for (const plan of wins.filter(({ variant }) => variant === CUDA)) {
+      expect(codesOf(plan)).not.toContain('DEVICE_KEPT');
+    }
+    expect(new Set(wins.map(({ variant }) => variant))).toEqual(new Set([AVX2, CUDA]));
+  });
+
   test('a lane stays on its own of two equal GPUs', () => {
     const history = measured({ cpu: 100e6, gpu: 300e6 });
     const plan = onHost([CPU, IDLE, SECOND], { history, ...previous(CUDA, 'GPU-2') });
