@@ -115,11 +115,14 @@ export class ExecutorClient {
     return this.#resident;
   }
 
-  /** Reads the state for a snapshot; a device that is out of service is tried again when it is time. */
-  state(): ExecutorState {
-    const { quarantine } = this;
-    if (quarantine !== null && !this.#stopped && this.#health.mayOpen) this.warm();
-    return { slotsBusy: this.#jobs.size, quarantine, resident: this.#resident };
+  /** The state for a snapshot; asking changes nothing. */
+  get state(): ExecutorState {
+    return { slotsBusy: this.#jobs.size, quarantine: this.quarantine, resident: this.#resident };
+  }
+
+  /** Tries a device that is out of service again, where it is time for that. */
+  reopenIfDue(): void {
+    if (this.quarantine !== null && !this.#stopped && this.#health.mayOpen) this.warm();
   }
 
   /** Starts the child ahead of the first chunk; a failure shows when a chunk needs it. */
@@ -246,7 +249,11 @@ export class ExecutorClient {
   #awaitReady(process_: ChildProcess): Promise<void> {
     const { deviceId, startMs, gpu } = this.#options;
     return new Promise<void>((resolve, reject) => {
+      let isSettled = false;
+      // The first word counts: a child that is killed for being late ends as well.
       const refuse = (code: string, message: string): void => {
+        if (isSettled) return;
+        isSettled = true;
         clearTimeout(timer);
         if (gpu !== null && !this.#stopped) this.#health.refused(code, message);
         reject(new ExecutorError('RESIDENCY_LOST', code, message, { retryable: true }));
@@ -261,21 +268,18 @@ export class ExecutorClient {
         process_.kill('SIGKILL');
         fail(`expected it to be ready within ${startMs} ms`);
       }, startMs);
-      let isSettled = false;
       process_.on('message', (received) => {
         const message = received as FromExecutor;
         if (message.kind === 'unusable') refuse(message.code, message.message);
-        else if (message.kind === 'ready') {
+        else if (message.kind === 'ready' && !isSettled) {
+          isSettled = true;
           clearTimeout(timer);
           this.#health.opened();
           resolve();
           this.#options.onState?.();
-        } else return;
-        isSettled = true;
+        }
       });
-      process_.once('exit', (code, signal) => {
-        if (!isSettled) fail(`it ended with ${signal ?? `code ${code}`}`);
-      });
+      process_.once('exit', (code, signal) => fail(`it ended with ${signal ?? `code ${code}`}`));
       process_.once('error', (error) => fail(error.message));
     });
   }

@@ -116,7 +116,12 @@ function createExecutor(
   });
 }
 
-/** GPUs as a snapshot shows them; one that is out of service is tried again when it is time. */
+/** Tries GPUs that are out of service again, each where it is time for that. */
+export function reopenGpus(gpus: readonly WorkerDevice[]): void {
+  for (const { executor } of gpus) executor.reopenIfDue();
+}
+
+/** GPUs as a snapshot shows them. */
 export function gpuStates(
   gpus: readonly WorkerDevice[],
   plannedFor: (deviceId: string) => number,
@@ -124,7 +129,7 @@ export function gpuStates(
   return gpus.flatMap(({ gpu, deviceClass, executor }) => {
     if (gpu === null) return [];
     const { uuid, pciBusId, name, memTotalBytes, fp64Ratio } = gpu;
-    const { slotsBusy, quarantine, resident } = executor.state();
+    const { slotsBusy, quarantine, resident } = executor.state;
     return [
       {
         ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio, quarantine, resident },

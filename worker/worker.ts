@@ -7,7 +7,13 @@ import type { Logger } from 'pino';
 import { PlannedWork } from '../activities/index.ts';
 import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
-import { findDevices, gpuStates, hasGpuInService, type DeviceSet } from './devices.ts';
+import {
+  findDevices,
+  gpuStates,
+  hasGpuInService,
+  reopenGpus,
+  type DeviceSet,
+} from './devices.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';
@@ -108,7 +114,7 @@ async function createParts(
   const reopen = createReopener({
     isInService: () => devices.gpus.length === 0 || hasGpuInService(devices.gpus),
     look: () => {
-      gpuStates(devices.gpus, plannedFor);
+      reopenGpus(devices.gpus);
       leases.wake();
     },
   });
@@ -122,10 +128,14 @@ async function createParts(
     bootId: identity.bootId,
     coresMax: threads,
     cpuState: () => {
-      const { slotsBusy, quarantine } = devices.cpu.executor.state();
+      const { slotsBusy, quarantine } = devices.cpu.executor.state;
       return { slotsBusy: slotsBusy + plannedFor('cpu'), slots: 1, quarantine };
     },
-    gpus: () => gpuStates(devices.gpus, plannedFor),
+    gpus: () => {
+      // Whoever plans would use them: what is out of service is looked at before it is told.
+      reopenGpus(devices.gpus);
+      return gpuStates(devices.gpus, plannedFor);
+    },
     gpuProblem: devices.gpuProblem,
   });
   return { options, identity, devices, leases, registry, log, threads, probe, plannedWork };

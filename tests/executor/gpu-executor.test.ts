@@ -70,17 +70,17 @@ describe('the executor of a GPU', () => {
 
   test('tells which layers are resident after each chunk, and forgets them when it ends', async () => {
     const client = stage.gpu(device());
-    expect(client.state().resident).toEqual([]);
+    expect(client.state.resident).toEqual([]);
     await runJob(client, stage.job(GPU_VARIANT));
     const first = layerKeyOf(stage.context);
-    await expect.poll(() => client.state().resident).toEqual([first]);
+    await expect.poll(() => client.state.resident).toEqual([first]);
     const covers = stage.otherContext({ boundary: 'covers' });
     await runJob(client, stage.job(GPU_VARIANT, covers));
     const second = layerKeyOf({ ...stage.context, boundary: 'covers' });
-    await expect.poll(() => client.state().resident).toEqual([first, second]);
+    await expect.poll(() => client.state.resident).toEqual([first, second]);
     process.kill(client.pid ?? 0, 'SIGKILL');
     await expect.poll(() => client.pid).toBeNull();
-    expect(client.state().resident).toEqual([]);
+    expect(client.state.resident).toEqual([]);
   });
 
   test('runs no variant of the CPU, and the executor of the CPU none of the GPU', async () => {
@@ -151,14 +151,25 @@ describe('a device that cannot serve', () => {
     await expect.poll(() => client.pid).toBeNull();
     fake.control([]);
     now += 29_999;
-    expect(client.state().quarantine).not.toBeNull();
+    client.reopenIfDue();
+    expect(client.quarantine).not.toBeNull();
     expect(client.pid).toBeNull();
     expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toMatch(/^RESIDENCY_LOST /u);
     now += 1;
-    expect(client.state().quarantine).not.toBeNull();
+    expect(client.state.quarantine).not.toBeNull();
+    expect(client.pid).toBeNull();
+    client.reopenIfDue();
     expect(client.pid).not.toBeNull();
-    await expect.poll(() => client.state().quarantine, { timeout: 20_000 }).toBeNull();
+    await expect.poll(() => client.quarantine, { timeout: 20_000 }).toBeNull();
     expect((await runJob(client, stage.job(GPU_VARIANT))).rows).toBeGreaterThan(0);
+  });
+
+  test('hangs while it is opened: says so, and not only that its process was killed', async () => {
+    fake.control(['hang cuInit']);
+    const client = stage.gpu(device(), { startMs: 1_500 });
+    await failureOf(runJob(client, stage.job(GPU_VARIANT)));
+    await expect.poll(() => client.pid).toBeNull();
+    expect(client.quarantine).toMatch(/^EXECUTOR_START_FAILED: .*ready within 1500 ms/u);
   });
 
   test('is held by another executor: the second one waits, then names the device', async () => {
