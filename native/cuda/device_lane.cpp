@@ -28,13 +28,43 @@ MeasureFacts facts_of(const CellHead &head) {
   return facts;
 }
 
-WideSum sum_of(const MeasureJob &job, const uint8_t *cell) {
-  WideSum sum;
+// A cell's sum. Only the digits that its few limbs can fill are written: a tile of many features
+// has one sum each, and all limbs of a WideSum would cost more than reading the tile's rows.
+Magnitude sum_of(const MeasureJob &job, const uint8_t *cell) {
   const int64_t *limbs = reinterpret_cast<const int64_t *>(cell + sizeof(CellHead));
-  for (uint32_t index = 0; index < job.limbs; ++index) {
-    sum.add_limb(static_cast<int>(job.limb_low + index), limbs[index]);
+  const int first = static_cast<int>(job.limb_low);
+  const int last = first + static_cast<int>(job.limbs);  // takes what the limbs carry
+  Magnitude sum;
+  const auto carry = [&](int64_t sign) {
+    int64_t up = 0;
+    for (int index = first; index < last; ++index) {
+      const int64_t limb = sign * limbs[index - first] + up;
+      sum.digits[index] = static_cast<uint32_t>(limb);
+      up = limb >> 32;
+    }
+    sum.digits[last] = static_cast<uint32_t>(up);
+    return up;
+  };
+  const bool negative = carry(1) < 0;
+  if (negative) {
+    carry(-1);
+  }
+  sum.low = first;
+  sum.high = last + 1;
+  while (sum.high > first && sum.digits[sum.high - 1] == 0) --sum.high;
+  while (sum.low < sum.high && sum.digits[sum.low] == 0) ++sum.low;
+  sum.sign = negative ? -1 : 1;
+  if (sum.low == sum.high) {
+    sum.sign = sum.low = sum.high = 0;
   }
   return sum;
+}
+
+// Less than 2^32 a limb, as much as adding a carried WideSum.
+void add_sum(WideSum &total, const Magnitude &sum) {
+  for (int index = sum.low; index < sum.high; ++index) {
+    total.add_limb(index, sum.sign * static_cast<int64_t>(sum.digits[index]));
+  }
 }
 
 }  // namespace
@@ -124,12 +154,12 @@ uint64_t DeviceLane::finish_device(const GroupTile &tile, const ResultCounts &co
       const MeasureJob &job = tile.measures[number];
       const uint8_t *cell = memory_at<const uint8_t>(job.cells) + feature * cell_bytes(job.limbs);
       const MeasureFacts facts = facts_of(*reinterpret_cast<const CellHead *>(cell));
-      const WideSum sum = sum_of(job, cell);
+      const Magnitude sum = sum_of(job, cell);
       writer.facts(facts);
-      writer.sum(sum.magnitude());
+      writer.sum(sum);
       Totals::Measure &total = totals_.measure(slot, number);
       total.facts.add(facts);
-      total.sum.add_sum(sum);
+      add_sum(total.sum, sum);
     }
   }
   const bool all = options_.overlap == TL_OVERLAP_ALL;
