@@ -104,7 +104,7 @@ Image::~Image() {
 
 void Image::compile(const ImageRequest &request, const std::string &path, int device_error) {
   try {
-    const Nvrtc nvrtc(request.nvrtc_path);
+    const Nvrtc nvrtc(request.nvrtc_path, driver_.version());
     const std::vector<std::string> options = compile_options(request.capability);
     const ImageCache cache(request.cache_path, cache_key(nvrtc, options));
     if (load_cached(cache)) {

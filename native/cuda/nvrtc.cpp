@@ -15,12 +15,17 @@ constexpr size_t kReasonShown = 130;  // of the loader, which begins with the pa
 
 [[noreturn]] void refuse(const std::string &text) { throw Failure(TL_IMAGE_UNUSABLE, text); }
 
-void *open_library(const char *path) {
+constexpr uint32_t kCuda13 = 13000;
+
+void *open_library(const char *path, uint32_t driver_version) {
   if (path != nullptr) {
     return dlopen(path, RTLD_NOW | RTLD_LOCAL);
   }
-  void *handle = dlopen("libnvrtc.so.13", RTLD_NOW | RTLD_LOCAL);
-  return handle != nullptr ? handle : dlopen("libnvrtc.so.12", RTLD_NOW | RTLD_LOCAL);
+  const bool newer = driver_version >= kCuda13;
+  void *handle = dlopen(newer ? "libnvrtc.so.13" : "libnvrtc.so.12", RTLD_NOW | RTLD_LOCAL);
+  return handle != nullptr
+             ? handle
+             : dlopen(newer ? "libnvrtc.so.12" : "libnvrtc.so.13", RTLD_NOW | RTLD_LOCAL);
 }
 
 // NVRTC looks for its builtins in the loader's path only. Where it lies elsewhere, they are loaded
@@ -49,11 +54,12 @@ void resolve(void *handle, const char *symbol, Function &function) {
 
 }  // namespace
 
-Nvrtc::Nvrtc(const char *path) {
-  void *handle = open_library(path);
+Nvrtc::Nvrtc(const char *path, uint32_t driver_version) {
+  void *handle = open_library(path, driver_version);
   if (handle == nullptr) {
     const char *reason = dlerror();
-    refuse(std::string("is missing: ") + (path == nullptr ? "no libnvrtc.so.13; " : "") +
+    refuse(std::string("is missing: ") +
+           (path == nullptr ? "neither libnvrtc.so.13 nor .12; " : "") +
            (reason == nullptr ? "no reason given" : end_of(reason, kReasonShown)));
   }
   resolve(handle, "nvrtcVersion", get_version_);

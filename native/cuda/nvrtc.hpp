@@ -12,7 +12,9 @@ struct NvrtcProgramTag;
 // Throws TL_IMAGE_UNUSABLE: no library, a function missing, sources that do not compile.
 class Nvrtc {
  public:
-  explicit Nvrtc(const char *path);
+  // Of the usual places it takes that of the driver's own CUDA first: a driver need not load
+  // machine code of a newer one.
+  Nvrtc(const char *path, uint32_t driver_version);
 
   uint32_t version() const { return version_; }  // 13000 is 13.0
   std::vector<uint8_t> compile(const std::vector<std::string> &options) const;

@@ -164,6 +164,36 @@ describe.skipIf(reason !== '')(`NVRTC${reason}`, { timeout: 300_000 }, () => {
   });
 });
 
+describe('NVRTC of the usual places', () => {
+  // Only one of the two is NVRTC, so what opening tells shows which was taken.
+  test.each([
+    ['13.0', '13', 'driver 13000'],
+    ['12.4', '12', 'driver 12040'],
+  ])('is that of the CUDA of a driver of %s', async (_, version, line) => {
+    end();
+    gpus = fakeGpus({ devices: [{ capability: 90 }], lines: [line] });
+    rmSync(gpus.imagePath);
+    leave = gpus.enter();
+    const nvrtc = fakeNvrtc(gpus.folder);
+    const other = version === '12' ? '13' : '12';
+    symlinkSync(
+      nvrtc.environment['TILELOOM_NVRTC'] ?? '',
+      join(gpus.folder, `libnvrtc.so.${version}`),
+    );
+    symlinkSync(gpus.driverPath, join(gpus.folder, `libnvrtc.so.${other}`));
+    const environment = {
+      ...gpus.environment,
+      ...nvrtc.environment,
+      TILELOOM_NVRTC: '',
+      LD_LIBRARY_PATH: gpus.folder,
+    };
+    const { image, message } = await openElsewhere(join(gpus.folder, 'cache'), environment).opened;
+    expect(message).toBeUndefined();
+    expect(image).toBe('compiled');
+    expect(nvrtc.compilations()).toHaveLength(1);
+  });
+});
+
 describe('NVRTC that is not usable', () => {
   test('is named with what it lacks', () => {
     symlinkSync(gpus.driverPath, join(gpus.folder, 'other.so'));
