@@ -20,7 +20,12 @@ export interface DiscoveredGpus {
   readonly driverVersion: string | null;
   /** Why there is no GPU: begins with a code; null when there is one. */
   readonly problem: string | null;
+  /** False: the host has no driver, so nobody expects a GPU there and nothing is wrong. */
+  readonly hasDriver: boolean;
 }
+
+/** How native/cuda/driver.cpp says it: the code DEVICE_MISSING stands for troubles of a driver as well. */
+const NO_DRIVER = 'has no driver';
 
 const ENTRY = fileURLToPath(
   new URL(
@@ -38,9 +43,10 @@ export async function discoverGpus(
   if (typeof answer === 'object' && answer.kind === 'listing') {
     const { gpus, driverVersion } = answer.listing;
     const problem = gpus.length === 0 ? 'DEVICE_MISSING: the driver knows no device' : null;
-    return { gpus, driverVersion, problem };
+    return { gpus, driverVersion, problem, hasDriver: true };
   }
-  return { gpus: [], driverVersion: null, problem: problemOf(answer) };
+  const problem = problemOf(answer);
+  return { gpus: [], driverVersion: null, problem, hasDriver: !problem.includes(NO_DRIVER) };
 }
 
 /** Opens one GPU once, as an executor would; never throws. A sentence that begins with a code: why not. */

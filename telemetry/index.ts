@@ -1,3 +1,4 @@
+export { gpuClassOf } from './device-class.ts';
 export {
   HISTORY_BYTES_MAX,
   HISTORY_ENTRIES_MAX,

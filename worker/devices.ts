@@ -9,6 +9,7 @@ import {
   type DiscoveredGpus,
   type ExecutorClientOptions,
 } from '../executor/index.ts';
+import { gpuClassOf } from '../telemetry/index.ts';
 import type { GpuDeviceState } from '../telemetry/probes/index.ts';
 
 export type GpuEntry = DiscoveredGpus['gpus'][number];
@@ -54,10 +55,13 @@ const LOAD_MS = 15 * 60_000;
 const CANCEL_GRACE_MS = 3_000;
 const EXECUTOR_START_MS = 60_000;
 
+const NOT_LOOKED_FOR: DiscoveredGpus = {
+  ...{ gpus: [], driverVersion: null, problem: null, hasDriver: false },
+};
+
 /** Finds the devices; starts nothing but the look at the driver. */
 export async function findDevices(settings: DeviceSettings): Promise<DeviceSet> {
-  const none = { gpus: [], driverVersion: null, problem: null };
-  const found = settings.useGpus ? await discoverGpus() : none;
+  const found = settings.useGpus ? await discoverGpus() : NOT_LOOKED_FOR;
   const { folders, threads } = settings;
   const cpu: WorkerDevice = {
     deviceId: 'cpu',
@@ -71,19 +75,15 @@ export async function findDevices(settings: DeviceSettings): Promise<DeviceSet> 
     }),
   };
   const gpus = found.gpus.map((gpu) => createGpu(settings, gpu));
-  return { all: [cpu, ...gpus], cpu, gpus, gpuProblem: problemOf(found) };
-}
-
-/** A host without any driver is a host without a GPU: nothing to look for. */
-function problemOf({ problem }: DiscoveredGpus): string | null {
-  return problem === null || problem.includes('has no driver') ? null : problem;
+  const gpuProblem = found.hasDriver ? found.problem : null;
+  return { all: [cpu, ...gpus], cpu, gpus, gpuProblem };
 }
 
 function createGpu(settings: DeviceSettings, gpu: GpuEntry): WorkerDevice {
   const { folders, gpuMemoryBytesMax } = settings;
   return {
     deviceId: gpu.uuid,
-    deviceClass: `gpu-sm${gpu.capability}`,
+    deviceClass: gpuClassOf(gpu.capability),
     gpu,
     executor: createExecutor(settings, {
       deviceId: gpu.uuid,

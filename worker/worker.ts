@@ -7,13 +7,7 @@ import type { Logger } from 'pino';
 import { PlannedWork } from '../activities/index.ts';
 import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
-import {
-  findDevices,
-  gpuStates,
-  hasGpuInService,
-  reopenGpus,
-  type DeviceSet,
-} from './devices.ts';
+import { findDevices, gpuStates, hasGpuInService, reopenGpus, type DeviceSet } from './devices.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';

@@ -19,6 +19,7 @@ import { REGISTRY, type VariantSpec } from '../../registry/index.ts';
 import {
   emptyHistory,
   foldOutcome,
+  gpuClassOf,
   shapeBucket,
   type DeviceSnapshot,
   type HistoryDigest,
@@ -255,7 +256,7 @@ function classesOf({ libraries, device }: Bench): {
   readonly gpuClass: string;
 } {
   const cpuClass = libraries.cpu.isa.includes('avx2') ? 'cpu-avx2' : 'cpu-scalar';
-  return { cpuClass, gpuClass: `gpu-sm${device.capability}` };
+  return { cpuClass, gpuClass: gpuClassOf(device.capability) };
 }
 
 /** The planner chooses among registered variants only. */

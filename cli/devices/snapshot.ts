@@ -3,7 +3,7 @@
 import { hostname } from 'node:os';
 import { discoverGpus, type DiscoveredGpus } from '../../executor/index.ts';
 import { homePaths, readDeviceStates, type ReportedDevice } from '../../server/index.ts';
-import type { TelemetrySnapshot } from '../../telemetry/index.ts';
+import { gpuClassOf, type TelemetrySnapshot } from '../../telemetry/index.ts';
 import { createHostProbe, type GpuDeviceState } from '../../telemetry/probes/index.ts';
 import type { CommandIo } from '../io.ts';
 
@@ -12,21 +12,22 @@ export interface MachineSnapshot {
   /** Why CUDA offers no GPU, beginning with a code; null when it offers one. */
   readonly gpuProblem: string | null;
   readonly driverVersion: string | null;
+  readonly hasDriver: boolean;
 }
 
 /** Takes one snapshot of this machine; asks the driver in a process of its own. */
 export async function takeSnapshot(io: CommandIo, coresMax?: number): Promise<MachineSnapshot> {
-  const { gpus, problem, driverVersion } = await discoverGpus();
+  const { gpus, problem, driverVersion, hasDriver } = await discoverGpus();
   const reported = readDeviceStates(homePaths(io.env).hosts);
   const states = gpus.map((gpu) => stateOf(gpu, reported));
   const probe = createHostProbe({
     host: hostname(),
     ...(coresMax === undefined ? {} : { coresMax }),
     gpus: () => states,
-    gpuProblem: problem === null || problem.includes('has no driver') ? null : problem,
+    gpuProblem: hasDriver ? problem : null,
   });
   try {
-    return { snapshot: await probe.read(), gpuProblem: problem, driverVersion };
+    return { snapshot: await probe.read(), gpuProblem: problem, driverVersion, hasDriver };
   } finally {
     probe.close();
   }
@@ -39,7 +40,7 @@ function stateOf(
   const here = reported.filter(({ deviceId }) => deviceId === uuid);
   return {
     ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio },
-    deviceClass: `gpu-sm${String(capability)}`,
+    deviceClass: gpuClassOf(capability),
     slotsBusy: null,
     slots: 1,
     quarantine: here.find(({ quarantine }) => quarantine !== null)?.quarantine ?? null,

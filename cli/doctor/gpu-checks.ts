@@ -22,7 +22,8 @@ export async function checkGpus(io: CommandIo): Promise<readonly Finding[]> {
   return [driver, ...images, checkTelemetry(machine)];
 }
 
-function checkDriver({ gpuProblem, driverVersion, snapshot }: MachineSnapshot): Finding {
+function checkDriver(machine: MachineSnapshot): Finding {
+  const { gpuProblem, driverVersion, hasDriver, snapshot } = machine;
   const check = 'GPU driver';
   if (gpuProblem === null) {
     const gpus = snapshot.devices.filter(({ kind }) => kind === 'gpu');
@@ -33,7 +34,7 @@ function checkDriver({ gpuProblem, driverVersion, snapshot }: MachineSnapshot): 
     const found = `CUDA ${driverVersion ?? 'unknown'}, ${String(gpus.length)} GPU(s): ${names.join(', ')}`;
     return { check, status: 'ok', found, fix: null };
   }
-  if (gpuProblem.includes('has no driver')) {
+  if (!hasDriver) {
     return { check, status: 'ok', found: 'none: the CPU does all the work', fix: null };
   }
   const fix = gpuProblem.startsWith('LIBRARY_')

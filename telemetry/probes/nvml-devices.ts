@@ -4,6 +4,7 @@
 // I1. Every metric is read by itself: one that fails takes no other with it.
 // I2. A number that cannot be is missing, never shown.
 // I3. Of a MIG device, memory is its own; temperature, power, clocks, errors and PCIe are its chip's.
+import { gpuClassOf } from '../index.ts';
 import type { NvmlFunction, NvmlLibrary } from './nvml-library.ts';
 import {
   nothingRead,
@@ -282,7 +283,7 @@ function readPcieGeneration(library: NvmlLibrary, device: bigint): Outcome<numbe
 function readClass(library: NvmlLibrary, device: bigint): string | null {
   const [major, minor] = [new Int32Array(1), new Int32Array(1)];
   const status = library.call('nvmlDeviceGetCudaComputeCapability', device, major, minor);
-  return status === SUCCESS ? `gpu-sm${String(major[0])}${String(minor[0])}` : null;
+  return status === SUCCESS ? gpuClassOf(10 * (major[0] ?? 0) + (minor[0] ?? 0)) : null;
 }
 
 function text(library: NvmlLibrary, name: NvmlFunction, device: bigint): string | null {

@@ -21,19 +21,26 @@ function enter(lines: readonly string[] = []): FakeGpus {
 describe('discoverGpus', () => {
   test('lists the devices of the driver', async () => {
     const { devices } = enter();
-    const { gpus, driverVersion, problem } = await discoverGpus();
+    const { gpus, driverVersion, problem, hasDriver } = await discoverGpus();
     expect(gpus.map(({ uuid, name, capability }) => [uuid, name, capability])).toEqual(
       devices.map(({ uuid, name, capability }) => [uuid, name, capability]),
     );
     expect(driverVersion).toMatch(/^\d+\.\d+$/u);
-    expect(problem).toBeNull();
+    expect([problem, hasDriver]).toEqual([null, true]);
   });
 
   test('says what is missing where there is no driver', async () => {
     process.env['TILELOOM_CUDA_DRIVER'] = '/nowhere/libcuda.so.1';
-    const { gpus, problem } = await discoverGpus();
-    expect(gpus).toEqual([]);
+    const { gpus, problem, hasDriver } = await discoverGpus();
+    expect([gpus, hasDriver]).toEqual([[], false]);
     expect(problem).toMatch(/^DEVICE_MISSING: .*\/nowhere\/libcuda.so.1/u);
+  });
+
+  test('tells a driver that serves no device from none at all', async () => {
+    enter(['fail cuInit 100']);
+    const { problem, hasDriver } = await discoverGpus();
+    expect(problem).toMatch(/^DEVICE_MISSING: /u);
+    expect(hasDriver).toBe(true);
   });
 
   test('gives up on a driver that hangs, and leaves no process', async () => {
