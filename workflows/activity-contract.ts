@@ -72,6 +72,16 @@ export interface PlanCall {
   readonly registryDigest: string | null;
 }
 
+/** What a pipeline asks of plans; one that asks for nothing says nothing of what becomes of it. */
+export function requestedOf({
+  mode,
+  precision,
+  ifImpossible,
+}: PlanRequest['requested']): PlanRequest['requested'] {
+  const asks = mode !== 'auto' || precision !== 'auto';
+  return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
+}
+
 export interface PlanAnswer {
   readonly decision: PlanDecision;
   readonly snapshot: TelemetrySnapshot;

@@ -1,21 +1,15 @@
 // Owns what a lane tells the planner, and what it reads from a plan. It decides nothing itself:
 // rows of a range are counted, pins and exclusions are passed on, the plan's numbers are taken.
-import type {
-  Pin,
-  Plan,
-  PlanDecision,
-  PlanRefusal,
-  PlanRequest,
-  PlanSummary,
-} from '../planner/index.ts';
+import type { Pin, Plan, PlanDecision, PlanRefusal, PlanSummary } from '../planner/index.ts';
 import { foldOutcome, shapeBucket } from '../telemetry/index.ts';
-import type {
-  ExecuteAnswer,
-  ExecuteOrder,
-  HostLease,
-  PlanAnswer,
-  PlanCall,
-  TileInterval,
+import {
+  requestedOf,
+  type ExecuteAnswer,
+  type ExecuteOrder,
+  type HostLease,
+  type PlanAnswer,
+  type PlanCall,
+  type TileInterval,
 } from './activity-contract.ts';
 import { addExclusions } from './exclusions.ts';
 import { pinsHere, requestPin } from './pins-here.ts';
@@ -111,16 +105,6 @@ function wholeCall(
       policyId: spec.policy,
     },
   };
-}
-
-/** What is asked for; a run that asks for nothing says nothing of what becomes of it. */
-function requestedOf({
-  mode,
-  precision,
-  ifImpossible,
-}: ShardState['input']['spec']): PlanRequest['requested'] {
-  const asks = mode !== 'auto' || precision !== 'auto';
-  return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
 }
 
 /**

@@ -3,12 +3,12 @@
 import { resolve } from 'node:path';
 import { openDataset, prepareLayer, requireSameCrs } from '../../datasets/index.ts';
 import {
+  completeRequest,
   plan,
   policyById,
-  resolvePins,
   type Plan,
   type PlanDecision,
-  type PlanInput,
+  type PlanRequest,
   type PlanSummary,
   type WorkloadProfile,
 } from '../../planner/index.ts';
@@ -28,6 +28,7 @@ import { isPlan } from '../history/chunks.ts';
 import type { CommandIo } from '../io.ts';
 import { authorName } from '../operator/author.ts';
 import { operatorPins } from './pins.ts';
+import { requestedOf } from '../../workflows/activity-contract.ts';
 import { DEFAULT_TUNING } from '../../workflows/messages.ts';
 
 export interface ExplainTotals {
@@ -143,13 +144,12 @@ function planOnce(
     attempt: 1,
     epoch: 0,
   };
-  const pins = operatorPins(spec.plan.pins, authorName());
-  const input: PlanInput = {
+  const request: PlanRequest = {
     schema: 'tileloom.plan-input/1',
     where,
     work,
-    requested: requestedOf(spec),
-    pins: resolvePins(pins, where, work, snapshot.takenAt),
+    requested: requestedOf(spec.plan),
+    pins: operatorPins(spec.plan.pins, authorName()),
     limits: {
       memoryBytesMax: spec.limits.memoryBytesMax,
       chunkSecondsTarget: spec.plan.chunkSecondsTarget,
@@ -158,18 +158,13 @@ function planOnce(
     excluded: [],
     previous: state.previous,
     history: state.history,
-    snapshot,
+    policyId: policy.id,
+  };
+  const identity = {
     policy: { id: policy.id, digest: policy.digest },
     registry: { digest: REGISTRY.digest },
   };
-  return plan(input, policy, REGISTRY);
-}
-
-/** As a lane asks. */
-function requestedOf({ plan }: PipelineSpec): PlanInput['requested'] {
-  const { mode, precision, ifImpossible } = plan;
-  const asks = mode !== 'auto' || precision !== 'auto';
-  return { mode, precision, ...(asks && ifImpossible !== undefined ? { ifImpossible } : {}) };
+  return plan(completeRequest(request, snapshot, identity), policy, REGISTRY);
 }
 
 function advance(
