@@ -2,6 +2,7 @@
 import type { BoundaryRule, ComputePrecision, OverlapRule } from '../registry/index.ts';
 import { cText, checkInteger, ErrorSlot } from './binding.ts';
 import { BOUNDARY_NUMBER, MEASURES_MAX, OVERLAP_NUMBER, packBatch } from './chunk.ts';
+import { pathFromEnvironment } from './device.ts';
 import { loadKernels, sha256OfFile } from './library.ts';
 import { deviceLibraryPath } from './paths.ts';
 import type { TileInput } from './types.ts';
@@ -81,7 +82,8 @@ export function openDeviceMeasure(options: { readonly path?: string } = {}): Dev
       const seconds = new Float64Array(checkInteger(repeats, REPEATS_MAX, 'repeats'));
       const error = new ErrorSlot();
       const size = checkInteger(bytes, Number.MAX_SAFE_INTEGER, 'bytes of a copy');
-      const call = [COPY_NUMBER[kind], driverPath(), size, repeats, seconds, error.bytes];
+      const driver = pathFromEnvironment('TILELOOM_CUDA_DRIVER');
+      const call = [COPY_NUMBER[kind], driver, size, repeats, seconds, error.bytes];
       error.check(await lookUp(COPY).callAsync(...call), `measured ${kind}`);
       return [...seconds];
     },
@@ -110,11 +112,6 @@ export function openDeviceMeasure(options: { readonly path?: string } = {}): Dev
       return unpackResult(result, [...seconds]);
     },
   };
-}
-
-function driverPath(): Uint8Array | null {
-  const path = process.env['TILELOOM_CUDA_DRIVER'] ?? '';
-  return path === '' ? null : cText(path, 'TILELOOM_CUDA_DRIVER');
 }
 
 function packRequest(request: MeasureRequest): DataView {

@@ -62,7 +62,7 @@ function listDevices(lookUp: LookUp): GpuListing {
   const version = new Uint32Array(1);
   const error = new ErrorSlot();
   const status = lookUp(LIST).call(
-    pathFrom('TILELOOM_CUDA_DRIVER'),
+    pathFromEnvironment('TILELOOM_CUDA_DRIVER'),
     entries,
     ENTRIES_MAX,
     count,
@@ -89,10 +89,10 @@ function openDevice(lookUp: LookUp, wanted: OpenDeviceOptions): OpenDevice {
   const { imagePath, cacheDir } = wanted;
   const status = lookUp(OPEN).call(
     options,
-    pathFrom('TILELOOM_CUDA_DRIVER'),
-    pathFrom('TILELOOM_NVRTC'),
+    pathFromEnvironment('TILELOOM_CUDA_DRIVER'),
+    pathFromEnvironment('TILELOOM_NVRTC'),
     imagePath === undefined
-      ? pathFrom('TILELOOM_CUDA_IMAGE')
+      ? pathFromEnvironment('TILELOOM_CUDA_IMAGE')
       : cText(imagePath, 'path of the image'),
     typeof cacheDir === 'string' ? cText(cacheDir, 'folder of images') : null,
     info,
@@ -186,7 +186,7 @@ function versionText(version: number): string {
 }
 
 /** A path that the environment gives, or null for the usual place. */
-function pathFrom(variable: string): Uint8Array | null {
+export function pathFromEnvironment(variable: string): Uint8Array | null {
   const path = process.env[variable];
   return path === undefined || path === '' ? null : cText(path, variable);
 }

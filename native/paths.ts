@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const LIBRARY_NAME = 'libtileloom_cpu.so';
-export const DEVICE_LIBRARY_NAME = 'libtileloom_cuda.so';
+const LIBRARY_NAME = 'libtileloom_cpu.so';
+const DEVICE_LIBRARY_NAME = 'libtileloom_cuda.so';
 
 /** Nearest folder above this module that holds a package.json. */
 export function packageRoot(): string {
