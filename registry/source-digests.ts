@@ -5,8 +5,8 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/cuda-grid-fp64@1': '8adb0b73f71b6255a02149bda0c27c2fcbae007859c8558ed462a44402f5d859',
-  'assign/cuda-grid-fp32@1': '8adb0b73f71b6255a02149bda0c27c2fcbae007859c8558ed462a44402f5d859',
+  'assign/cuda-grid-fp64@1': '832efe553b7fb9dcd0642a93129432ede72a4df98bc4391a34d2e19305d93ef3',
+  'assign/cuda-grid-fp32@1': '832efe553b7fb9dcd0642a93129432ede72a4df98bc4391a34d2e19305d93ef3',
   'aggregate/fused-exact@1': 'ac2eff93352e610fa411940ef2434bf7f1e78d2068b20fccca1e806bfb6892c3',
 });
 

@@ -13,6 +13,7 @@ constexpr int kVersionMin = 12000;
 constexpr CuResult kOutOfMemory = 2;
 constexpr CuResult kUnavailable = 46;
 constexpr CuResult kNoDevice = 100;
+constexpr CuResult kNotReady = 802;
 
 std::atomic<CuResult> sticky_error{0};
 
@@ -30,7 +31,7 @@ int status_of(CuResult result) {
     case kUnavailable:
     case kNoDevice:
     case 101:  // invalid device
-    case 802:  // system not ready
+    case kNotReady:
     case 803:  // driver and library mismatch
     case 804:  // compatibility mode unsupported
       return TL_DEVICE_MISSING;
@@ -53,6 +54,9 @@ const char *advice_of(int status, CuResult result) {
   }
   if (result == kNoDevice) {
     return "; check CUDA_VISIBLE_DEVICES, or run on the CPU";
+  }
+  if (result == kNotReady) {
+    return "; devices behind NVSwitch wait for nvidia-fabricmanager: start it, or run on the CPU";
   }
   switch (status) {
     case TL_OUT_OF_MEMORY:

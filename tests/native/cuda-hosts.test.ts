@@ -140,6 +140,15 @@ describe('a host that cannot run CUDA', () => {
     library.openDevice({ ordinal: 0 }).close();
   });
 
+  test('has devices behind a switch that is not up yet', () => {
+    const gpus = host({ lines: ['fail cuInit 802'] });
+    const { code, message } = refusal();
+    expect(code).toBe('DEVICE_MISSING');
+    expect(message).toContain('wait for nvidia-fabricmanager');
+    gpus.control([]);
+    expect(library.listDevices().gpus).toHaveLength(1);
+  });
+
   test('has an image for other devices, and no NVRTC', () => {
     host({ imageArchitectures: [75, 80] });
     const { code, message } = errorOf(() => library.openDevice({ ordinal: 0 }));
