@@ -11,7 +11,9 @@ const METRICS = ['registers', 'spillBytes', 'localBytes', 'fused'];
 // DFMA, FFMA and HFMA2 round once for two operations, DMMA and HMMA for many; IMAD is of integers.
 // HFMA2 over the zero register is how the compiler loads a constant.
 const FUSED = /\b(?:[DF]FMA|[DH]MMA|HFMA2(?!\S* \w+, -RZ, RZ,)).*/gu;
-const FUSED_PTX = /\bfma\.\w+.*/gu;
+// Without a rounding of its own an addition or a product of PTX may be fused by whoever assembles it:
+// the driver, on a device newer than the image.
+const FUSED_PTX = /\b(?:fma\.|(?:add|sub|mul)\.(?:ftz\.)?(?:sat\.)?f(?:32|64)\b).*/gu;
 
 /** Limits by kernel. */
 export function declaredLimits(native) {

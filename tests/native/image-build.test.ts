@@ -178,6 +178,15 @@ describe.skipIf(reason !== '')(`npm run build:cuda${reason}`, SLOW, () => {
     expect(existsSync(join(sources, 'build'))).toBe(false);
   });
 
+  test('refuses PTX that the driver could contract, though no machine code shows it', () => {
+    const product = 'asm("mul.f64 %0, %1, %2;" : "=d"(y) : "d"(x[1]), "d"(x[2]));';
+    const { status, stderr } = buildOf(
+      withProbe(`${PROBE}(double *x) { double y; ${product} x[0] = y; }`),
+    );
+    expect(stderr).toMatch(/hpp:\nPTX tl_probe: fused: expected at most 0, got 1\n/);
+    expect(status).toBe(1);
+  });
+
   test('takes the same additional kernel where it does nothing of that', () => {
     const { status, stderr, stdout } = buildOf(withProbe(`${PROBE}(int *x) { *x = 1; }`));
     expect(stderr).toBe('');
