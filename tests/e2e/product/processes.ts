@@ -12,6 +12,10 @@ export interface WorkerOptions {
   readonly lanes?: number;
   readonly externalRegistry?: string;
   readonly stallMs?: number;
+  /** Device memory that each GPU's arenas and indexes may take. */
+  readonly gpuMemoryBytesMax?: number;
+  /** False: GPUs are not looked for. */
+  readonly useGpus?: boolean;
 }
 
 export interface WorkerProcess {
@@ -22,8 +26,10 @@ export interface WorkerProcess {
   kill(): Promise<void>;
   /** SIGTERM, and the exit code. */
   stop(): Promise<number | null>;
-  /** Process ids of its executors. */
+  /** Process ids of its children: executors, and the one that asks NVML. */
   executors(): readonly number[];
+  /** Process id of the executor of a device, or null while there is none. */
+  executorOf(deviceId: string): number | null;
 }
 
 const running = new Set<ChildProcess>();
@@ -66,6 +72,10 @@ export async function startWorkerProcess(
       return ended;
     },
     executors: () => childrenOf(child.pid ?? 0),
+    executorOf: (deviceId) =>
+      childrenOf(child.pid ?? 0).find((pid) =>
+        commandOf(pid).includes(`"deviceId":"${deviceId}"`),
+      ) ?? null,
   };
 }
 
@@ -80,6 +90,14 @@ export async function killAllWorkers(): Promise<void> {
         }),
     ),
   );
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 export function isAlive(pid: number): boolean {

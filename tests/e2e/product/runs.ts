@@ -2,6 +2,7 @@
 import type { Client } from '@temporalio/client';
 import { digestOf } from '../../../core/index.ts';
 import { readMarker, type SinkMarker } from '../../../datasets/index.ts';
+import { DEFAULT_POLICY_ID, type Pin } from '../../../planner/index.ts';
 import type { PipelineSpec } from '../../../spec/index.ts';
 import { QUEUES } from '../../../workflows/activity-contract.ts';
 import {
@@ -22,6 +23,17 @@ export interface RunSetting {
   readonly tuning?: Partial<RunTuning> | undefined;
   readonly variant?: string;
   readonly chunkRows?: number;
+  /** Pins beside those of `variant` and `chunkRows`. */
+  readonly pins?: readonly TestPin[];
+}
+
+/** A pin that holds the run back where it cannot be honoured; for the whole run by default. */
+export interface TestPin {
+  readonly aspect: Pin['aspect'];
+  readonly value: string | number;
+  /** First and last tile. */
+  readonly tiles?: readonly [number, number];
+  readonly chunksLeft?: number;
 }
 
 /** Overrides of a test's pipeline; the rest is the shortest correct spec. */
@@ -34,6 +46,9 @@ export interface SpecSetting {
   readonly shards?: number;
   readonly failedTiles?: number;
   readonly chunkSecondsTarget?: number;
+  readonly policy?: string;
+  readonly mode?: PipelineSpec['plan']['mode'];
+  readonly ifImpossible?: 'hold' | 'fail';
 }
 
 export function specOf(setting: SpecSetting): PipelineSpec {
@@ -74,9 +89,10 @@ export function specOf(setting: SpecSetting): PipelineSpec {
     ],
     sink: { path: setting.sink, rows: setting.rows ?? false, format: 'arrow' },
     plan: {
-      mode: 'auto',
+      mode: setting.mode ?? 'auto',
       precision: 'auto',
-      policy: 'probe-first@2',
+      policy: setting.policy ?? DEFAULT_POLICY_ID,
+      ifImpossible: setting.ifImpossible ?? 'fail',
       cadence: 'every-chunk',
       chunkSecondsTarget: setting.chunkSecondsTarget ?? 2,
       pins: [],
@@ -115,6 +131,7 @@ function inputOf(setting: RunSetting): RunInput {
       pins: [
         ...(setting.variant === undefined ? [] : [pin('variant', setting.variant)]),
         ...(setting.chunkRows === undefined ? [] : [pin('chunkRows', setting.chunkRows)]),
+        ...(setting.pins ?? []).map(placedPin),
       ],
       limits: {
         lanes: spec.limits.lanes,
@@ -126,6 +143,24 @@ function inputOf(setting: RunSetting): RunInput {
     },
     tuning: { ...DEFAULT_TUNING, hostTimeoutMs: 3_000, ...setting.tuning },
     carried: null,
+  };
+}
+
+function placedPin({ aspect, value, tiles, chunksLeft }: TestPin, index: number): Pin {
+  return {
+    id: `placed-${index}`,
+    aspect,
+    value,
+    scope:
+      tiles === undefined
+        ? { kind: 'run' }
+        : { kind: 'tiles', firstTile: tiles[0], lastTile: tiles[1] },
+    reason: 'test',
+    author: 'test',
+    epoch: 0,
+    expiresAt: null,
+    chunksLeft: chunksLeft ?? null,
+    ifImpossible: 'hold',
   };
 }
 
