@@ -1,4 +1,4 @@
-export { CANDIDATE_VARIANTS, withCandidates } from './candidates.ts';
+export { WAITING_VARIANTS, withWaitingVariants } from './waiting-variants.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { parseExternalRegistry, type ExternalRegistry } from './external-registry.ts';
 export { didYouMean, nearestName } from './nearest-name.ts';

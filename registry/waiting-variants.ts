@@ -1,6 +1,6 @@
 // Owns variants that wait for a device record: they are built and tested, but no plan chooses them until
-// a record under bench/record shows them faster than what is registered. Self-check, benchmarks and
-// tests reach them by id through `withCandidates`.
+// a record under bench/record shows them faster than what is registered. Self-check and benchmarks run
+// them beside the registry's; tests plan with them through `withWaitingVariants`.
 //
 // Declared numbers are estimates: fp64 grid's rates, since nothing says that fp32 is faster.
 import { ASSIGN_COMMON } from './assign.ts';
@@ -35,9 +35,9 @@ const gridCudaFp32: VariantSpec = {
 };
 
 /** Variants that wait for a device record. */
-export const CANDIDATE_VARIANTS: readonly VariantSpec[] = Object.freeze([gridCudaFp32]);
+export const WAITING_VARIANTS: readonly VariantSpec[] = Object.freeze([gridCudaFp32]);
 
 /** A registry that also has the variants that wait, after its own. */
-export function withCandidates(registry: Registry): Registry {
-  return withExternalVariants(registry, CANDIDATE_VARIANTS);
+export function withWaitingVariants(registry: Registry): Registry {
+  return withExternalVariants(registry, WAITING_VARIANTS);
 }

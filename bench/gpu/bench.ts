@@ -16,7 +16,7 @@ import {
   Refused,
   type Libraries,
 } from './device.ts';
-import { endToEndCases } from './end-to-end.ts';
+import { deviceCases, endToEndCases } from './end-to-end.ts';
 import { hostFacts, readClocks } from './info.ts';
 import { pinnedCases, residentCases } from './kernel-cases.ts';
 import { LAYERS } from './layers.ts';
@@ -149,9 +149,7 @@ class Run {
       ...(await pinnedCases(bench, dataset)),
       ...(await endToEndCases(bench, dataset)),
     ]);
-    await this.#with({ ...arenas, slots: 8 }, async (bench) =>
-      (await endToEndCases(bench, dataset)).filter((one) => one.case.includes('device')),
-    );
+    await this.#with({ ...arenas, slots: 8 }, (bench) => deviceCases(bench, dataset));
     for (const row of await plannerRows(this.bench, dataset)) {
       this.rows.push(row);
       this.#say(showRow(row), `${row.layer}, ${row.order}, ${row.index}, ${row.rows} rows`);

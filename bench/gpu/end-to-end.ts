@@ -74,19 +74,31 @@ export async function checkSides(
   }
 }
 
+/** The device of each variant and the host's cores beside it, checked against each other first. */
 export async function endToEndCases(bench: Bench, dataset: Dataset): Promise<readonly BenchCase[]> {
   const cases: BenchCase[] = [];
   for (const variant of deviceVariants(bench.libraries.device)) {
-    cases.push(...(await casesOf(bench, dataset, variant)));
+    const { onDevice, onCpu } = await casesOf(bench, dataset, variant);
+    cases.push(onDevice, onCpu);
   }
   return cases;
 }
 
-async function casesOf(
-  bench: Bench,
-  dataset: Dataset,
-  variant: VariantSpec,
-): Promise<readonly BenchCase[]> {
+/** The device's alone: the cores run beside them for the ratio, and have their case already. */
+export async function deviceCases(bench: Bench, dataset: Dataset): Promise<readonly BenchCase[]> {
+  const cases: BenchCase[] = [];
+  for (const variant of deviceVariants(bench.libraries.device)) {
+    cases.push((await casesOf(bench, dataset, variant)).onDevice);
+  }
+  return cases;
+}
+
+interface BothCases {
+  readonly onDevice: BenchCase;
+  readonly onCpu: BenchCase;
+}
+
+async function casesOf(bench: Bench, dataset: Dataset, variant: VariantSpec): Promise<BothCases> {
   const sides = openSides(bench, dataset, variant);
   try {
     const { tiles } = dataset;
@@ -107,8 +119,8 @@ async function casesOf(
       ([name, seconds]) =>
         [`${name}ThreadSeconds`, Number((seconds as number).toPrecision(3))] as const,
     );
-    return [
-      {
+    return {
+      onDevice: {
         ...{
           case: `from files, device, ${variant.name}, ${what}, ${bench.device.slots} slots`,
           unit: 'rows/s',
@@ -120,7 +132,7 @@ async function casesOf(
           ...Object.fromEntries(stages),
         },
       },
-      {
+      onCpu: {
         ...{
           case: `from files, CPU (beside ${variant.name}), ${what}, ${bench.cores} cores`,
           unit: 'rows/s',
@@ -129,7 +141,7 @@ async function casesOf(
         },
         facts: { variant: bestCpuVariant(bench.libraries).id },
       },
-    ];
+    };
   } finally {
     sides.close();
   }

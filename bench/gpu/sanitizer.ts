@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readdirSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 
 export interface SanitizerRun {
@@ -51,7 +51,7 @@ export function findSanitizer(): string | null {
 }
 
 function installed(): readonly string[] {
-  const root = dirname('/usr/local/cuda');
+  const root = '/usr/local';
   try {
     return readdirSync(root)
       .filter((name) => name.startsWith('cuda'))

@@ -10,8 +10,8 @@ import {
   type OpenDevice,
   type OpenDeviceOptions,
 } from '../../native/index.ts';
-import { CANDIDATE_VARIANTS, type VariantSpec } from '../../registry/index.ts';
-import { cudaVariants, guarded, isGood, type Check } from './check.ts';
+import type { VariantSpec } from '../../registry/index.ts';
+import { cudaVariants, guarded, isGood, waitingVariants, type Check } from './check.ts';
 import { fakeReason, findDevice, openDevice, openLibraries, type Libraries } from './device.ts';
 import { checkLayer, prepareChecks } from './layer-check.ts';
 import type { Place } from './place.ts';
@@ -157,21 +157,20 @@ async function checkCorpus(
   corpus: string,
   add: (check: Check) => void,
 ): Promise<void> {
-  const registered = cudaVariants();
-  for (const variant of registered) add(await checkVariant(libraries, variant, corpus, 'corpus'));
-  const ids = new Set(registered.map(({ id }) => id));
-  const waiting = CANDIDATE_VARIANTS.filter(
-    ({ id, library }) => library === 'cuda' && !ids.has(id),
-  );
-  for (const variant of waiting) add(await checkVariant(libraries, variant, corpus, 'candidate'));
+  for (const variant of cudaVariants()) {
+    add(await checkVariant(libraries, variant, corpus, 'corpus'));
+  }
+  for (const variant of waitingVariants()) {
+    add(await checkVariant(libraries, variant, corpus, 'waiting'));
+  }
 }
 
-/** A candidate need not be in the library; where it is, it must be exact. */
+/** A variant that waits need not be in the library; where it is, it must be exact. */
 async function checkVariant(
   libraries: Libraries,
   variant: VariantSpec,
   corpus: string,
-  check: 'corpus' | 'candidate',
+  check: 'corpus' | 'waiting',
 ): Promise<Check> {
   return await guarded(check, variant.id, async () => {
     try {
@@ -181,7 +180,7 @@ async function checkVariant(
       return { compared, failed, notes: failures.map((one) => `${one.id}: ${one.message}`) };
     } catch (error) {
       const absent = (error as { code?: unknown }).code === 'NO_SUCH_SYMBOL';
-      if (!absent || check !== 'candidate') throw error;
+      if (!absent || check !== 'waiting') throw error;
       return { compared: 0, failed: 0, notes: [`this library has no ${variant.symbol}`] };
     }
   });

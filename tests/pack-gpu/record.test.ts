@@ -66,8 +66,8 @@ describe('a check', () => {
     expect(isGood(check)).toBe(true);
     expect(isGood({ ...check, failed: 1 })).toBe(false);
     expect(isGood({ ...check, compared: 0 })).toBe(false);
-    expect(isGood({ ...check, check: 'candidate', compared: 0 })).toBe(true);
-    expect(isGood({ ...check, check: 'candidate', failed: 1 })).toBe(false);
+    expect(isGood({ ...check, check: 'waiting', compared: 0 })).toBe(true);
+    expect(isGood({ ...check, check: 'waiting', failed: 1 })).toBe(false);
   });
 
   test('fails with the text of what the device answers', async () => {

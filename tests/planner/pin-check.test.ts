@@ -13,7 +13,7 @@ import {
 } from '../../planner/index.ts';
 import {
   REGISTRY,
-  withCandidates,
+  withWaitingVariants,
   withExternalVariants,
   type VariantSpec,
 } from '../../registry/index.ts';
@@ -60,7 +60,7 @@ describe('a pin by itself', () => {
 
   test('fp32 may be pinned where the registry has a variant for it', () => {
     const fp32 = wish('precision', 'fp32');
-    expect(check([fp32], [], {}, withCandidates(REGISTRY))).toEqual([]);
+    expect(check([fp32], [], {}, withWaitingVariants(REGISTRY))).toEqual([]);
     expect(check([fp32])).toEqual([
       expect.stringMatching(/precision that some variant computes in \(fp64\), got fp32/u),
     ]);

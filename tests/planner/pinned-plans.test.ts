@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { REGISTRY, withCandidates } from '../../registry/index.ts';
+import { REGISTRY, withWaitingVariants } from '../../registry/index.ts';
 import {
   CPU,
   GPU,
@@ -31,7 +31,7 @@ describe('pins in force', () => {
     ['a device', { aspect: 'device', value: 'cpu' }, 'assign/grid-avx2@1'],
     ['this host', { aspect: 'host', value: 'host-1' }, 'assign/cuda-grid-fp64@1'],
   ] as const)('%s is honoured and cited', (_, pin, variant) => {
-    const registry = withCandidates(REGISTRY);
+    const registry = withWaitingVariants(REGISTRY);
     const input = makeInput({ snapshot: GPU_SNAPSHOT, ...pinned(makePin(pin)) }, registry);
     const plan = planned(input, registry);
     expect(plan.variant).toBe(variant);

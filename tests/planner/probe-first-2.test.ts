@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   REGISTRY,
-  withCandidates,
+  withWaitingVariants,
   withExternalVariants,
   type Registry,
 } from '../../registry/index.ts';
@@ -27,7 +27,7 @@ function makeInput(changes: InputChanges = {}, registry: Registry = REGISTRY) {
 }
 
 /** fp32 has a variant only where those that wait for a device record are asked for. */
-const ALL = withCandidates(REGISTRY);
+const ALL = withWaitingVariants(REGISTRY);
 
 function historyOf(rowsPerSecond: number, variant = 'assign/grid-avx2@1') {
   return foldOutcome(emptyHistory(), {

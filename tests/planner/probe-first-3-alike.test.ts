@@ -10,7 +10,7 @@ import {
   type PlanRequest,
   type WorkloadProfile,
 } from '../../planner/index.ts';
-import { REGISTRY, withCandidates } from '../../registry/index.ts';
+import { REGISTRY, withWaitingVariants } from '../../registry/index.ts';
 import {
   emptyHistory,
   foldOutcome,
@@ -83,7 +83,7 @@ const cpuHosts = fc
     cores: fc.integer({ min: 1, max: 128 }),
     ageMs: count(60_000),
     ran: fc.boolean(),
-    registry: fc.constantFrom(REGISTRY, withCandidates(REGISTRY)),
+    registry: fc.constantFrom(REGISTRY, withWaitingVariants(REGISTRY)),
   })
   .map(({ pin, cpu, rate, cores, ageMs, ran, registry, ...changes }) => {
     const shape = shapeBucket({ ...WORK, ...changes.work });

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import {
-  CANDIDATE_VARIANTS,
+  WAITING_VARIANTS,
   REGISTRY,
   findVariant,
   makeRegistry,
   nearestName,
   variantsOf,
-  withCandidates,
+  withWaitingVariants,
   withExternalVariants,
   type VariantSpec,
 } from '../../registry/index.ts';
@@ -74,11 +74,11 @@ describe('REGISTRY', () => {
 
 describe('variants that wait for a device record', () => {
   test('are in no default registry and are reached by id where they are asked for', () => {
-    expect(CANDIDATE_VARIANTS.map(({ id, symbol }) => `${id} ${symbol}`)).toEqual([
+    expect(WAITING_VARIANTS.map(({ id, symbol }) => `${id} ${symbol}`)).toEqual([
       'assign/cuda-grid-fp32@1 tl_assign__grid__fp32__cuda',
     ]);
-    const extended = withCandidates(REGISTRY);
-    for (const { id } of CANDIDATE_VARIANTS) {
+    const extended = withWaitingVariants(REGISTRY);
+    for (const { id } of WAITING_VARIANTS) {
       expect(() => findVariant(REGISTRY, id)).toThrow('is not in registry');
       expect(findVariant(extended, id)).toMatchObject({ id, numericClass: 'exact' });
     }
@@ -88,7 +88,7 @@ describe('variants that wait for a device record', () => {
 
 describe('declared speeds', () => {
   test('only GPU variants have copies to pay, and all of them do', () => {
-    const variants = withCandidates(REGISTRY).operations.flatMap(({ variants: all }) => all);
+    const variants = withWaitingVariants(REGISTRY).operations.flatMap(({ variants: all }) => all);
     for (const { runtime, throughput } of variants) {
       expect((throughput.uploadBytesPerSecond ?? 0) > 0).toBe(runtime === 'gpu');
     }
