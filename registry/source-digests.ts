@@ -5,8 +5,8 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
   'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/cuda-grid-fp64@1': '832efe553b7fb9dcd0642a93129432ede72a4df98bc4391a34d2e19305d93ef3',
-  'assign/cuda-grid-fp32@1': '832efe553b7fb9dcd0642a93129432ede72a4df98bc4391a34d2e19305d93ef3',
+  'assign/cuda-grid-fp64@1': 'a7cc05fd16459268d3e0c4fe1adfd90b57596299481d414144a0fb35faa44e94',
+  'assign/cuda-grid-fp32@1': 'a7cc05fd16459268d3e0c4fe1adfd90b57596299481d414144a0fb35faa44e94',
   'aggregate/fused-exact@1': 'ac2eff93352e610fa411940ef2434bf7f1e78d2068b20fccca1e806bfb6892c3',
 });
 

@@ -41,6 +41,9 @@ int status_of(CuResult result) {
     case 221:  // compiler of PTX not found
     case 222:  // PTX of a newer version
     case 223:  // compilation at load is disabled
+    case 300:  // invalid source: how drivers refuse a cubin that they do not know
+    case 302:  // compiler of PTX without a function
+    case 303:  // compiler of PTX does not start
     case 500:  // no such kernel in the image
       return TL_IMAGE_UNUSABLE;
     default:

@@ -121,6 +121,16 @@ describe('an image file', () => {
       /PTX_VERSION \(222\)/,
     ],
     [
+      'is of a compiler that the driver does not know',
+      () => gpus.control(['fail cuModuleLoadData 300 times 1']),
+      /\(300\)/,
+    ],
+    [
+      'needs a compiler of PTX that does not start',
+      () => gpus.control(['fail cuModuleLoadData 303 times 1']),
+      /\(303\)/,
+    ],
+    [
       'lacks a kernel',
       () => gpus.control(['fail cuModuleGetFunction 500 times 1']),
       /tl_assign_grid_fp64: .*\(500\)/,
