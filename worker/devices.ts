@@ -48,8 +48,11 @@ export interface DeviceSettings {
   readonly onState: () => void;
 }
 
-/** Batches in flight on a GPU: reading, computing and settling at the same time. */
-const GPU_SLOTS = 3;
+/**
+ * Batches in flight on a GPU: reading, computing and settling at the same time. The planner counts with
+ * as many (`memory.device.slots` of its policy; a test holds both together).
+ */
+export const GPU_SLOTS = 3;
 const STALL_MS = 60_000;
 const LOAD_MS = 15 * 60_000;
 const CANCEL_GRACE_MS = 3_000;
