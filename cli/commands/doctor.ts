@@ -1,7 +1,8 @@
 // Owns `tileloom doctor`: every check with its status, and what to do about it.
 import type { Command } from 'commander';
 import { addLeaf, type ProgramContext } from '../command.ts';
-import { runChecks, type Finding } from '../doctor/checks.ts';
+import { runChecks } from '../doctor/checks.ts';
+import type { Finding } from '../doctor/finding.ts';
 import { EXIT } from '../exit.ts';
 import type { Style } from '../format.ts';
 

@@ -17,15 +17,8 @@ import { createHostProbe } from '../../telemetry/probes/index.ts';
 import { formatBytes } from '../format.ts';
 import type { CommandIo } from '../io.ts';
 import { packageRoot, productVersion } from '../version.ts';
+import type { Finding } from './finding.ts';
 import { checkGpus } from './gpu-checks.ts';
-
-export interface Finding {
-  readonly check: string;
-  readonly status: 'ok' | 'warning' | 'failed';
-  readonly found: string;
-  /** What to do; null when nothing is to be done. */
-  readonly fix: string | null;
-}
 
 type Check = (io: CommandIo) => Promise<Omit<Finding, 'check'>> | Omit<Finding, 'check'>;
 
@@ -68,15 +61,23 @@ const CHECKS: readonly (readonly [string, Check])[] = [
 export async function runChecks(io: CommandIo): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const [check, examine] of CHECKS) {
-    try {
-      findings.push({ check, ...(await examine(io)) });
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      findings.push({ check, ...failed(reason, 'see the message; run again with --verbose') });
-    }
+    findings.push(...(await guarded(check, async () => [{ check, ...(await examine(io)) }])));
   }
-  findings.push(...(await checkGpus(io)));
+  findings.push(...(await guarded('GPU driver', () => checkGpus(io))));
   return findings;
+}
+
+/** What a check throws is what it found. */
+async function guarded(
+  check: string,
+  examine: () => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  try {
+    return await examine();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return [{ check, ...failed(reason, 'see the message; run again with --verbose') }];
+  }
 }
 
 async function firstLine(command: string, words: readonly string[]): Promise<string | null> {

@@ -5,7 +5,7 @@ import { homePaths } from '../../server/index.ts';
 import { takeSnapshot, type MachineSnapshot } from '../devices/snapshot.ts';
 import { formatBytes } from '../format.ts';
 import type { CommandIo } from '../io.ts';
-import type { Finding } from './checks.ts';
+import type { Finding } from './finding.ts';
 
 const DEVICE_LIBRARY = 'run node scripts/build-native.mjs again';
 
