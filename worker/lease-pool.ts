@@ -15,6 +15,7 @@
 import type { ActivitySlotInfo, CustomSlotSupplier, SlotPermit } from '@temporalio/worker';
 import type { LeaseBook, LeaseHold } from '../activities/index.ts';
 import { WorkerError } from './errors.ts';
+import { scheduleTimer, type Schedule } from './schedule.ts';
 
 export interface LeasePoolOptions {
   /** Lanes this host works for at once. */
@@ -24,7 +25,7 @@ export interface LeasePoolOptions {
   /** Milliseconds on any monotone or wall clock. */
   readonly now: () => number;
   /** Runs an action after some milliseconds. Default: a timer that keeps no process alive. */
-  readonly schedule?: (delayMs: number, action: () => void) => void;
+  readonly schedule?: Schedule;
 }
 
 interface Waiter {
@@ -217,8 +218,4 @@ export class LeasePool {
       this.#planSweep();
     });
   }
-}
-
-function scheduleTimer(delayMs: number, action: () => void): void {
-  setTimeout(action, delayMs).unref();
 }

@@ -1,5 +1,6 @@
 // Owns the one look at devices that nobody asks for: while no GPU of the host is in service, claims for
 // GPUs are not taken, so no plan would ever ask whether one serves again.
+import { scheduleTimer, type Schedule } from './schedule.ts';
 
 /** First and longest wait; a device that stays away is looked at ever less often. */
 const FIRST_MS = 30_000;
@@ -9,7 +10,7 @@ export interface ReopenOptions {
   readonly isInService: () => boolean;
   /** Looks whether the devices serve again. */
   readonly look: () => void;
-  readonly schedule?: (delayMs: number, action: () => void) => void;
+  readonly schedule?: Schedule;
 }
 
 /** Creates what to call whenever the state of a device has changed. */
@@ -28,8 +29,4 @@ export function createReopener({ isInService, look, schedule }: ReopenOptions): 
       });
     }
   };
-}
-
-function scheduleTimer(delayMs: number, action: () => void): void {
-  setTimeout(action, delayMs).unref();
 }
