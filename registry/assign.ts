@@ -13,8 +13,7 @@ import { SOURCE_DIGESTS } from './source-digests.ts';
 import type { OperationSpec, VariantSpec } from './types.ts';
 import { NO_SOURCES_DIGEST } from './variant-sources.ts';
 
-/** What every variant of `assign` has in common. */
-export const ASSIGN_COMMON = {
+const COMMON = {
   operation: 'assign',
   version: 1,
   kernelClass: 'predicate',
@@ -30,7 +29,7 @@ export const ASSIGN_COMMON = {
 const MIB = 1024 * 1024;
 
 const gridAvx2: VariantSpec = {
-  ...ASSIGN_COMMON,
+  ...COMMON,
   id: 'assign/grid-avx2@1',
   name: 'grid-avx2',
   summary: 'Grid of labelled cells, four edges per AVX2 step, exact repair of undecided cells.',
@@ -52,7 +51,7 @@ const gridAvx2: VariantSpec = {
 };
 
 const gridScalar: VariantSpec = {
-  ...ASSIGN_COMMON,
+  ...COMMON,
   id: 'assign/grid-scalar@1',
   name: 'grid-scalar',
   summary: 'Grid of labelled cells, portable C++, exact repair of undecided cells.',
@@ -74,7 +73,7 @@ const gridScalar: VariantSpec = {
 };
 
 const bruteExact: VariantSpec = {
-  ...ASSIGN_COMMON,
+  ...COMMON,
   id: 'assign/brute-exact@1',
   name: 'brute-exact',
   summary: 'Every edge of every feature for every point, without an index: the oracle.',
@@ -96,8 +95,9 @@ const bruteExact: VariantSpec = {
   sourceDigest: SOURCE_DIGESTS['assign/brute-exact@1'] ?? NO_SOURCES_DIGEST,
 };
 
-const gridCuda: VariantSpec = {
-  ...ASSIGN_COMMON,
+/** Also what variants that wait for a record differ from. */
+export const GRID_CUDA: VariantSpec = {
+  ...COMMON,
   id: 'assign/cuda-grid-fp64@1',
   name: 'cuda-grid-fp64',
   summary: 'The labelled grid on a CUDA device, fp64 throughout, exact repair list on the host.',
@@ -124,5 +124,5 @@ export const ASSIGN: OperationSpec = {
   summary: 'Assigns each point to the polygons that hold it.',
   kernelClass: 'predicate',
   crossover: null,
-  variants: [gridAvx2, gridScalar, bruteExact, gridCuda],
+  variants: [gridAvx2, gridScalar, bruteExact, GRID_CUDA],
 };

@@ -3,34 +3,22 @@
 // them beside the registry's; tests plan with them through `withWaitingVariants`.
 //
 // Declared numbers are estimates: fp64 grid's rates, since nothing says that fp32 is faster.
-import { ASSIGN_COMMON } from './assign.ts';
+import { GRID_CUDA } from './assign.ts';
 import { withExternalVariants } from './registry.ts';
 import { SOURCE_DIGESTS } from './source-digests.ts';
 import type { Registry, VariantSpec } from './types.ts';
 import { NO_SOURCES_DIGEST } from './variant-sources.ts';
 
 const gridCudaFp32: VariantSpec = {
-  ...ASSIGN_COMMON,
+  ...GRID_CUDA,
   id: 'assign/cuda-grid-fp32@1',
   name: 'cuda-grid-fp32',
   summary:
     'The labelled grid on a CUDA device: cell-relative fp32 filter, exact repair of the rest.',
-  runtime: 'gpu',
   precisionModes: ['fp32'],
-  preferredResidency: 'device',
-  isa: [],
-  needsIndex: true,
-  tags: ['cuda'],
-  throughput: {
-    rowsPerSecondRandom: 3_000_000_000,
-    rowsPerSecondOrdered: 5_000_000_000,
-    fixedSeconds: 0.005,
-    uploadBytesPerSecond: 25_000_000_000,
-  },
   // An fp32 block of four edges takes 80 bytes, an fp64 block 128.
-  memory: { fixedBytes: 256 * 1024 * 1024, bytesPerRow: 24, indexFactor: 0.73 },
+  memory: { ...GRID_CUDA.memory, indexFactor: 0.73 },
   symbol: 'tl_assign__grid__fp32__cuda',
-  library: 'cuda',
   sourceDigest: SOURCE_DIGESTS['assign/cuda-grid-fp32@1'] ?? NO_SOURCES_DIGEST,
 };
 
