@@ -61,6 +61,8 @@ export class DeviceWork {
   readonly #residency = new Residency();
   #chunks = 0;
   #isLost = false;
+  /** Resident layers as the worker knows them. */
+  #told = '';
 
   constructor(options: DeviceWorkOptions) {
     this.#options = options;
@@ -79,7 +81,7 @@ export class DeviceWork {
 
   /**
    * Notes that a chunk was opened; the function that is returned notes its end and tells the worker which
-   * layers are resident.
+   * layers are resident, where that has changed.
    *
    * @param layer key of the index that it uses on the device; null: the layer has no grid there
    */
@@ -107,8 +109,11 @@ export class DeviceWork {
   }
 
   #tellResident(): void {
-    const { residentIndexes, heldBytes } = this.#options.device.statistics();
-    const layers = this.#residency.layers(residentIndexes);
-    this.#options.send({ kind: 'resident', layers, heldBytes });
+    const layers = this.#residency.layers(this.#options.device.statistics().residentIndexes);
+    const told = layers.join();
+    // The worker writes a file for every message; most chunks change nothing.
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#options.send({ kind: 'resident', layers });
   }
 }

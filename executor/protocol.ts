@@ -142,8 +142,8 @@ export type FromExecutor =
       readonly code: string;
       readonly message: string;
     }
-  /** Layers whose index lies on the device now, and the bytes held there. */
-  | { readonly kind: 'resident'; readonly layers: readonly string[]; readonly heldBytes: number }
+  /** Layers whose index lies on the device from now on. */
+  | { readonly kind: 'resident'; readonly layers: readonly string[] }
   | { readonly kind: 'progress'; readonly jobId: string; readonly progress: ChunkProgress }
   | { readonly kind: 'done'; readonly jobId: string; readonly result: ChunkResult }
   | { readonly kind: 'failed'; readonly jobId: string; readonly failure: ChunkFailure };

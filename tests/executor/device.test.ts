@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { wantedBatchRows } from '../../executor/batches.ts';
 import { DeviceHealth } from '../../executor/device-health.ts';
-import { openGpu } from '../../executor/device.ts';
+import { DeviceWork, openGpu } from '../../executor/device.ts';
+import type { FromExecutor } from '../../executor/protocol.ts';
 import { Residency } from '../../executor/residency.ts';
 import { WorkClock, type WorkShare } from '../../executor/work-clock.ts';
-import type { DeviceLibrary } from '../../native/index.ts';
+import type { DeviceLibrary, OpenDevice } from '../../native/index.ts';
 
 const noWork = (): WorkShare => ({ calls: 0, seconds: 0 });
 
@@ -113,6 +114,30 @@ describe('wantedBatchRows', () => {
   test('is never less than the largest tile, nor nothing', () => {
     expect(wantedBatchRows({ ...size, arena: { bytes: 65_536, columns: 66 } })).toBe(65_536);
     expect(wantedBatchRows({ ...size, rows: 0, tileRowsMax: 0 })).toBe(1);
+  });
+});
+
+describe('DeviceWork', () => {
+  test('tells which layers are resident only when that has changed', () => {
+    const told: string[] = [];
+    let residentIndexes = 0;
+    const device = { info: {}, statistics: () => ({ residentIndexes }) } as unknown as OpenDevice;
+    const send = (message: FromExecutor): void => {
+      if (message.kind === 'resident') told.push(message.layers.join(' '));
+    };
+    const work = new DeviceWork({ device, send, jobs: () => [] });
+    work.chunkOpened(null)();
+    expect(told).toEqual([]);
+    residentIndexes = 1;
+    for (let chunk = 0; chunk < 3; chunk += 1) work.chunkOpened('one')();
+    expect(told).toEqual(['one']);
+    residentIndexes = 2;
+    work.chunkOpened('two')();
+    residentIndexes = 1;
+    work.chunkOpened(null)();
+    residentIndexes = 0;
+    work.chunkOpened(null)();
+    expect(told).toEqual(['one', 'one two', 'two', '']);
   });
 });
 
