@@ -101,10 +101,15 @@ function activitiesOf(events: readonly AnyEvent[]): Map<AnyEvent, string> {
 describe('the history of a real run', () => {
   test('went through continue-as-new and holds a plan for each chunk', () => {
     expect(executions.length).toBeGreaterThan(1);
-    const plans = plansOf(linesOfAll()).length;
-    const executed = linesOfAll().length - plans;
-    expect(plans).toBeGreaterThanOrEqual(70);
-    expect(executed).toBe(plans);
+    // On a busy machine a plan may be lost (a lease that expired, a host that was late): it is made again.
+    const made = plansOf(linesOfAll()).flatMap(({ answer }) =>
+      answer !== null && 'planId' in answer.decision ? [answer.decision.planId] : [],
+    );
+    const executed = linesOfAll().flatMap((line) =>
+      line.kind === 'execute' ? [line.order.planId] : [],
+    );
+    expect(made.length).toBeGreaterThanOrEqual(70);
+    expect(executed.toSorted()).toEqual(made.toSorted());
   });
 
   test('spends at most 12 events a chunk on plan and execute with their workflow tasks', () => {

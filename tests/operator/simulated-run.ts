@@ -290,5 +290,8 @@ function ranked(pins: readonly Pin[], tile: number, { plannedAt }: Start): Pin[]
         (scope.kind !== 'operation' || scope.operation === 'assign') &&
         (scope.kind !== 'tiles' || (scope.firstTile <= tile && tile <= scope.lastTile)),
     )
-    .toSorted((one, other) => width(one) - width(other) || other.epoch - one.epoch);
+    .toSorted(
+      (one, other) =>
+        width(one) - width(other) || other.epoch - one.epoch || (one.id < other.id ? -1 : 1),
+    );
 }
