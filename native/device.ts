@@ -138,9 +138,10 @@ function unpackEntry(view: DataView, at: number): GpuEntry {
   const positive = (offset: number): number | null => view.getUint32(at + offset, true) || null;
   const pciBusId = textAt(view, at + 72, 32);
   const ratio = positive(20);
+  const ordinal = view.getUint32(at + 8, true);
   return {
-    ordinal: view.getUint32(at + 8, true),
-    uuid: textAt(view, at + 24, 48) || `GPU-${pciBusId}`,
+    ordinal,
+    uuid: textAt(view, at + 24, 48) || `GPU-${pciBusId || ordinal}`,
     pciBusId,
     name: textAt(view, at + 104, 128),
     capability: view.getUint32(at + 12, true),

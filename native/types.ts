@@ -214,7 +214,7 @@ export interface GpuEntry {
   readonly uuid: string;
   readonly pciBusId: string;
   readonly name: string;
-  /** 90 is compute capability 9.0. */
+  /** 90 is compute capability 9.0; 0: the device does not answer. */
   readonly capability: number;
   readonly multiprocessors: number | null;
   readonly memTotalBytes: number;

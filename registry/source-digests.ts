@@ -2,12 +2,12 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/grid-scalar@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/brute-exact@1': '9e45e999b9748fef5efee819732ead1ffa9a83903fc0d40e566bb0d57bd6bccb',
-  'assign/cuda-grid-fp64@1': 'a7cc05fd16459268d3e0c4fe1adfd90b57596299481d414144a0fb35faa44e94',
-  'assign/cuda-grid-fp32@1': 'a7cc05fd16459268d3e0c4fe1adfd90b57596299481d414144a0fb35faa44e94',
-  'aggregate/fused-exact@1': 'ac2eff93352e610fa411940ef2434bf7f1e78d2068b20fccca1e806bfb6892c3',
+  'assign/grid-avx2@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
+  'assign/grid-scalar@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
+  'assign/brute-exact@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
+  'assign/cuda-grid-fp64@1': '11432e70df64241697d15a27a106f2317733c2e32b353a9a3f6f70047f2b7af1',
+  'assign/cuda-grid-fp32@1': '11432e70df64241697d15a27a106f2317733c2e32b353a9a3f6f70047f2b7af1',
+  'aggregate/fused-exact@1': 'b8a248a635b914a421327724a66ae75e749e11da412c187b1f5041ebde2e9faf',
 });
 
 /**

@@ -163,9 +163,7 @@ int tl_device_list(const char *driver_path, tl_device_entry *entries, uint32_t c
     const tileloom::Driver driver(driver_path);
     *driver_version = driver.version();
     *count = tileloom::count_devices(driver);
-    for (uint32_t index = 0; index < std::min(*count, capacity); ++index) {
-      entries[index] = tileloom::describe_device(driver, index);
-    }
+    tileloom::list_devices(driver, entries, std::min(*count, capacity));
   });
 }
 

@@ -72,4 +72,26 @@ tl_device_entry describe_device(const Driver &driver, uint32_t ordinal) {
   return entry;
 }
 
+void list_devices(const Driver &driver, tl_device_entry *entries, uint32_t count) {
+  uint32_t described = 0;
+  Failure last(TL_OK, "");
+  for (uint32_t index = 0; index < count; ++index) {
+    try {
+      entries[index] = describe_device(driver, index);
+      described += 1;
+    } catch (const Failure &failure) {
+      if (failure.status == TL_DEVICE_LOST) {
+        throw;
+      }
+      last = failure;
+      entries[index] = tl_device_entry{};
+      entries[index].ordinal = index;
+      std::snprintf(entries[index].name, sizeof entries[index].name, "device that does not answer");
+    }
+  }
+  if (described == 0 && count > 0) {
+    throw last;
+  }
+}
+
 }  // namespace tileloom

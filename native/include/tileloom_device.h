@@ -23,7 +23,7 @@ TL_API int tl_assign__grid__fp32__cuda(tl_assign_args *args, char *text, uint64_
 typedef struct tl_device_entry {
   uint64_t total_bytes;
   uint32_t ordinal;         /* of the driver, after CUDA_VISIBLE_DEVICES */
-  uint32_t capability;      /* 90 is compute capability 9.0 */
+  uint32_t capability;      /* 90 is compute capability 9.0; 0: the device does not answer */
   uint32_t multiprocessors; /* 0: the driver does not tell */
   uint32_t fp32_per_fp64;   /* single : double precision throughput; 0: the driver does not tell */
   char uuid[48];            /* "GPU-" and 8-4-4-4-12 hex digits; empty: the driver does not tell */

@@ -209,4 +209,19 @@ describe('the devices of a host', () => {
       { uuid: 'GPU-0000:01:00.0', memTotalBytes: 0, fp64Ratio: 0.5, multiprocessors: 4 },
     ]);
   });
+
+  test('are listed, all but one, when one does not answer', () => {
+    const gpus = host({ devices: 3 });
+    const [first, second, third] = gpus.devices.map((gpu) => gpu.uuid);
+    gpus.control([`fail cuDeviceGetAttribute 999 device ${second}`]);
+    expect(library.listDevices().gpus).toMatchObject([
+      { uuid: first, capability: 90 },
+      { uuid: 'GPU-1', capability: 0, name: 'device that does not answer' },
+      { uuid: third, capability: 90 },
+    ]);
+    expect(errorOf(() => library.openDevice({ ordinal: 1 })).code).toBe('DEVICE_FAILED');
+    const other = library.openDevice({ ordinal: 2 });
+    expect(other.info.uuid).toBe(third);
+    other.close();
+  });
 });
