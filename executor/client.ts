@@ -7,6 +7,8 @@
 //     A GPU that is lost names its culprit, too, if one job alone had calls on it.
 // I3  A job counts as hung when it is computing and its progress stands still for `stallMs`, or when
 //     it is loading or writing for `loadMs`: fixed times, never multiples of a prediction.
+// I4  A child that outlives its kill, because a driver keeps it in the kernel, counts as ended after
+//     `cancelGraceMs`. It keeps the lock of its device until it is gone: no other works there before.
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -65,6 +67,8 @@ interface Child {
   readonly ready: Promise<void>;
   /** Job whose hang, deaf ear or loss of the device made us kill the child. */
   culprit: Culprit | null;
+  /** Whether its jobs have been judged. */
+  hasEnded: boolean;
 }
 
 const ENTRY = fileURLToPath(
@@ -157,10 +161,16 @@ export class ExecutorClient {
     this.#stopped = true;
     const child = this.#child;
     if (child === null) return;
-    const ended = new Promise<void>((resolve) => child.process.once('exit', () => resolve()));
+    const { cancelGraceMs } = this.#options;
     this.#send(child, { kind: 'stop' });
-    const timer = setTimeout(() => child.process.kill('SIGKILL'), this.#options.cancelGraceMs);
-    await ended;
+    const timer = setTimeout(() => this.#kill(child), cancelGraceMs);
+    await new Promise<void>((resolve) => {
+      const leave = setTimeout(resolve, 2 * cancelGraceMs);
+      child.process.once('exit', () => {
+        clearTimeout(leave);
+        resolve();
+      });
+    });
     clearTimeout(timer);
   }
 
@@ -220,8 +230,9 @@ export class ExecutorClient {
       detached: true,
       execArgv: [],
     });
-    const child: Child = { process: process_, ready: this.#awaitReady(process_), culprit: null };
-    child.ready.catch(() => undefined);
+    const ready = this.#awaitReady(process_);
+    ready.catch(() => undefined);
+    const child: Child = { process: process_, ready, culprit: null, hasEnded: false };
     for (const stream of [process_.stdout, process_.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => this.#options.onLog(text.trimEnd()));
     }
@@ -265,7 +276,7 @@ export class ExecutorClient {
           `executor of device ${deviceId} did not start: ${why}; see the worker's log`,
         );
       const timer = setTimeout(() => {
-        process_.kill('SIGKILL');
+        if (this.#child?.process === process_) this.#kill(this.#child);
         fail(`expected it to be ready within ${startMs} ms`);
       }, startMs);
       process_.on('message', (received) => {
@@ -299,6 +310,7 @@ export class ExecutorClient {
   }
 
   #onMessage(child: Child, message: FromExecutor): void {
+    if (child.hasEnded) return;
     if (message.kind === 'resident') {
       this.#resident = message.layers;
       this.#options.onState?.();
@@ -326,7 +338,7 @@ export class ExecutorClient {
     this.#options.onLog(`device lost: ${message}`);
     this.#health.lost(code);
     this.#options.onState?.();
-    child.process.kill('SIGKILL');
+    this.#kill(child);
   }
 
   /** Kills the child when a job stalls or ignores its cancellation. */
@@ -345,9 +357,15 @@ export class ExecutorClient {
         why: `${this.#patienceMs(entry.progress.stage)} ms`,
       };
       if (!deaf) this.#health.lost('EXECUTOR_HUNG');
-      child.process.kill('SIGKILL');
+      this.#kill(child);
       return;
     }
+  }
+
+  /** Ends the child, and gives up on it where even that takes too long. */
+  #kill(child: Child): void {
+    child.process.kill('SIGKILL');
+    setTimeout(() => this.#onExit(child, null, 'SIGKILL'), this.#options.cancelGraceMs).unref();
   }
 
   #patienceMs(stage: ChunkProgress['stage']): number {
@@ -356,6 +374,8 @@ export class ExecutorClient {
   }
 
   #onExit(child: Child, code: number | null, signal: NodeJS.Signals | null): void {
+    if (child.hasEnded) return;
+    child.hasEnded = true;
     if (this.#child === child) this.#child = null;
     if (this.#watchdog !== null) clearInterval(this.#watchdog);
     this.#watchdog = null;

@@ -34,6 +34,10 @@ const ENTRY = fileURLToPath(
   ),
 );
 const TIMEOUT_MS = 20_000;
+/** A process that was killed, and that its driver keeps in the kernel, is waited for no longer. */
+const KILL_GRACE_MS = 1_000;
+/** A driver may say much; what is quoted of it travels in snapshots. */
+const WORDS_LENGTH_MAX = 160;
 
 /** Lists the GPUs that the driver knows; never throws. */
 export async function discoverGpus(
@@ -41,7 +45,8 @@ export async function discoverGpus(
 ): Promise<DiscoveredGpus> {
   const answer = await ask({ open: null }, options.timeoutMs ?? TIMEOUT_MS);
   if (typeof answer === 'object' && answer.kind === 'listing') {
-    const { gpus, driverVersion } = answer.listing;
+    const { driverVersion } = answer.listing;
+    const gpus = withoutTwins(answer.listing.gpus);
     const problem = gpus.length === 0 ? 'DEVICE_MISSING: the driver knows no device' : null;
     return { gpus, driverVersion, problem, hasDriver: true };
   }
@@ -58,6 +63,11 @@ export async function inspectGpu(
   return typeof answer === 'object' && answer.kind === 'opened' ? answer.info : problemOf(answer);
 }
 
+/** A device that CUDA_VISIBLE_DEVICES names twice may be listed twice; it is one all the same. */
+function withoutTwins(gpus: readonly GpuEntry[]): readonly GpuEntry[] {
+  return gpus.filter(({ uuid }, index) => gpus.findIndex((gpu) => gpu.uuid === uuid) === index);
+}
+
 function problemOf(answer: DiscoveryAnswer | string): string {
   if (typeof answer === 'string') return answer;
   return answer.kind === 'refused'
@@ -68,15 +78,20 @@ function problemOf(answer: DiscoveryAnswer | string): string {
 /** The child's answer, or why there is none. */
 function ask(request: DiscoveryRequest, timeoutMs: number): Promise<DiscoveryAnswer | string> {
   return new Promise((resolve) => {
-    execFile(
+    const child = execFile(
       process.execPath,
       [ENTRY, JSON.stringify(request)],
       { timeout: timeoutMs, killSignal: 'SIGKILL', encoding: 'utf8' },
       (error, stdout, stderr) => {
+        clearTimeout(timer);
         if (error !== null) resolve(`DISCOVERY_FAILED: ${whyFailed(error, stderr, timeoutMs)}`);
         else resolve(parsed(stdout));
       },
     );
+    const timer = setTimeout(() => {
+      child.unref();
+      resolve(`DISCOVERY_FAILED: ${late(timeoutMs)}, and its process cannot be ended`);
+    }, timeoutMs + KILL_GRACE_MS);
   });
 }
 
@@ -85,11 +100,15 @@ function whyFailed(
   stderr: string,
   timeoutMs: number,
 ): string {
-  if (error.killed === true) return `the driver did not answer within ${timeoutMs} ms`;
-  const said = stderr.trim().split('\n').at(-1) ?? '';
+  if (error.killed === true) return late(timeoutMs);
+  const said = (stderr.trim().split('\n').at(-1) ?? '').slice(0, WORDS_LENGTH_MAX);
   const signal = error.signal ?? null;
   const ended = signal === null ? 'ended with an error' : `ended with ${signal}`;
   return `the process that asks the driver ${ended}${said === '' ? '' : `: ${said}`}`;
+}
+
+function late(timeoutMs: number): string {
+  return `the driver did not answer within ${timeoutMs} ms`;
 }
 
 function parsed(stdout: string): DiscoveryAnswer | string {

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { ChildProcess } from 'node:child_process';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { discoverGpus, inspectGpu } from '../../executor/index.ts';
 import { fakeGpus, type FakeGpus } from '../native/helpers/fake-gpu.ts';
 import { livingChildren } from './stage.ts';
@@ -10,6 +11,7 @@ afterEach(() => {
   leave?.();
   fake?.remove();
   delete process.env['TILELOOM_CUDA_DRIVER'];
+  delete process.env['CUDA_VISIBLE_DEVICES'];
 });
 
 function enter(lines: readonly string[] = []): FakeGpus {
@@ -49,6 +51,36 @@ describe('discoverGpus', () => {
     expect(gpus).toEqual([]);
     expect(problem).toBe('DISCOVERY_FAILED: the driver did not answer within 1500 ms');
     expect(livingChildren()).toEqual([]);
+  });
+
+  test('gives up on a process that outlives being killed, as one inside its driver does', async () => {
+    enter(['hang cuInit']);
+    const kill = vi.spyOn(ChildProcess.prototype, 'kill').mockReturnValue(true);
+    try {
+      const { problem } = await discoverGpus({ timeoutMs: 1_500 });
+      expect(problem).toMatch(/^DISCOVERY_FAILED: .* within 1500 ms, and .* cannot be ended$/u);
+      expect(kill).toHaveBeenCalledTimes(1);
+    } finally {
+      kill.mockRestore();
+      for (const pid of livingChildren()) process.kill(pid, 'SIGKILL');
+    }
+  });
+
+  test('quotes little of a driver that says much before it ends', async () => {
+    enter([`this line makes the fake driver abort ${'and talk '.repeat(10_000)}`]);
+    const { problem } = await discoverGpus();
+    expect(problem).toMatch(/ended with SIGABRT: fake libcuda: control file/u);
+    expect(problem?.length).toBeLessThan(300);
+  });
+
+  test('takes a device that the driver lists twice once', async () => {
+    const { devices } = enter();
+    process.env['CUDA_VISIBLE_DEVICES'] = '1,0,1';
+    const { gpus } = await discoverGpus();
+    expect(gpus.map(({ uuid, ordinal }) => [uuid, ordinal])).toEqual([
+      [devices[1]?.uuid, 0],
+      [devices[0]?.uuid, 1],
+    ]);
   });
 
   test('survives a driver that takes its process down', async () => {

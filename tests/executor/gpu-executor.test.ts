@@ -1,8 +1,9 @@
 // Real executor processes over the fake driver: what a GPU's executor answers, and what becomes of its
 // jobs when the device fails, is lost, hangs or has no room. What this proves is plumbing.
+import { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DeviceHealth } from '../../executor/device-health.ts';
 import { layerKeyOf } from '../../executor/index.ts';
 import { fakeGpus, type FakeGpu, type FakeGpus } from '../native/helpers/fake-gpu.ts';
@@ -273,6 +274,40 @@ describe('a device that fails at work', () => {
       expect(livingChildren()).toEqual([]);
     },
   );
+
+  test('and keeps its process in the kernel costs nobody more than the time for that', async () => {
+    fake.control(['hang cuLaunchKernel']);
+    const kill = vi.spyOn(ChildProcess.prototype, 'kill').mockReturnValue(true);
+    const client = stage.gpu(device(), { stallMs: 1_500, lockWaitMs: 300 });
+    try {
+      const failure = await failureOf(runJob(client, stage.job(GPU_VARIANT)));
+      expect(failure).toBe('KERNEL_FAULT EXECUTOR_HUNG');
+      expect(livingChildren()).toHaveLength(1);
+      fake.control([]);
+      const next = await failureOf(runJob(client, stage.job(GPU_VARIANT)));
+      expect(next).toBe('RESIDENCY_LOST EXECUTOR_START_FAILED');
+      expect(client.quarantine).toContain('is held by another executor');
+      expect((await runJob(stage.cpu(), stage.job(CPU_VARIANT))).rows).toBeGreaterThan(0);
+    } finally {
+      kill.mockRestore();
+      for (const pid of livingChildren()) process.kill(pid, 'SIGKILL');
+    }
+  });
+
+  test('and keeps its process in the kernel lets its worker end', async () => {
+    fake.control(['hang cuInit']);
+    const client = stage.gpu(device(), { cancelGraceMs: 300 });
+    client.warm();
+    const { pid } = client;
+    const kill = vi.spyOn(ChildProcess.prototype, 'kill').mockReturnValue(true);
+    try {
+      await client.stop();
+      expect(livingChildren()).toContain(pid);
+    } finally {
+      kill.mockRestore();
+      for (const left of livingChildren()) process.kill(left, 'SIGKILL');
+    }
+  });
 
   test('leaves no part behind', async () => {
     fake.control(['fail cuLaunchKernel 1 after 1']);
