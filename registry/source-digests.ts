@@ -5,8 +5,8 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
   'assign/grid-scalar@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
   'assign/brute-exact@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
-  'assign/cuda-grid-fp64@1': '11432e70df64241697d15a27a106f2317733c2e32b353a9a3f6f70047f2b7af1',
-  'assign/cuda-grid-fp32@1': '11432e70df64241697d15a27a106f2317733c2e32b353a9a3f6f70047f2b7af1',
+  'assign/cuda-grid-fp64@1': '91d36b0e5759ce0e360546faecc4ca4503aa13cd959daed758e72fcf75dd000d',
+  'assign/cuda-grid-fp32@1': '91d36b0e5759ce0e360546faecc4ca4503aa13cd959daed758e72fcf75dd000d',
   'aggregate/fused-exact@1': 'b8a248a635b914a421327724a66ae75e749e11da412c187b1f5041ebde2e9faf',
 });
 

@@ -16,8 +16,9 @@
 namespace tileloom {
 namespace {
 
-// Judgement: a compilation takes seconds; whoever holds the lock for longer hangs.
-constexpr std::chrono::seconds kLockWaitMax(60);
+// Judgement: a compilation takes seconds; whoever holds the lock for longer hangs. It leaves time
+// to compile here before whoever started this process gives up (20 s for a look, 60 s for work).
+constexpr std::chrono::seconds kLockWaitMax(10);
 constexpr std::chrono::milliseconds kLockPause(20);
 
 // −1 where the file cannot be made. A lock that is refused (some network shares) or not freed in

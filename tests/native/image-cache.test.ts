@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { inspectGpu } from '../../executor/index.ts';
 import { openDeviceLibrary } from '../../native/index.ts';
 import { fakeGpus, fakeImage, type FakeGpu, type FakeGpus } from './helpers/fake-gpu.ts';
 import {
@@ -235,6 +236,17 @@ describe('two processes at once', () => {
     expect((await first.opened).image).toBe('compiled');
     expect((await second.opened).image).toBe('cached');
     expect(compiled()).toBe(2);
+  });
+
+  test('go on when the first hangs, while somebody still waits for them', async () => {
+    const go = join(gpus.folder, 'go');
+    nvrtc.control([`wait ${go}`]);
+    const first = openElsewhere(cache, { ...gpus.environment, ...nvrtc.environment });
+    await until(() => compiled() === 1);
+    nvrtc.control([]);
+    expect(await inspectGpu({ ordinal: 0, imagesDir: cache })).toMatchObject({ image: 'compiled' });
+    writeFileSync(go, '');
+    expect((await first.opened).image).toBe('compiled');
   });
 
   test('go on when the first is killed in the middle', async () => {
