@@ -126,12 +126,12 @@ export class ExecutorClient {
 
   /** Tries a device that is out of service again, where it is time for that. */
   reopenIfDue(): void {
-    if (this.quarantine !== null && !this.#stopped && this.#health.mayOpen) this.warm();
+    if (this.quarantine !== null && !this.#stopped && this.#health.mayOpen) void this.warm();
   }
 
-  /** Starts the child ahead of the first chunk; a failure shows when a chunk needs it. */
-  warm(): void {
-    this.#start().ready.catch((error: unknown) => this.#options.onLog(String(error)));
+  /** Starts the child ahead of the first chunk; settles when it is ready or has failed, never rejects. */
+  warm(): Promise<void> {
+    return this.#start().ready.catch((error: unknown) => this.#options.onLog(String(error)));
   }
 
   /**

@@ -16,6 +16,7 @@ import { createWorkers } from './queues.ts';
 import { failLostActivities } from './recover.ts';
 import { loadRegistry } from './registry.ts';
 import { createReopener } from './reopen.ts';
+import { scheduleTimer } from './schedule.ts';
 
 export interface StartWorkerOptions {
   readonly settings: ConnectionSettings;
@@ -50,6 +51,7 @@ export interface RunningWorker {
 const LANES_PER_DEVICE = 2;
 const LEASE_TTL_MS = 30_000;
 const DRAIN_POLL_MS = 50;
+const GPU_OPEN_MS = 10_000;
 const DRAIN_MS_MAX = 120_000;
 
 /** Starts a worker process's parts and connects them to the Temporal service. */
@@ -148,6 +150,10 @@ function availableCores(): number {
   return createHostProbe({ host: '' }).readHost().cores;
 }
 
+function elapsed(delayMs: number): Promise<void> {
+  return new Promise((resolve) => scheduleTimer(delayMs, resolve));
+}
+
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const { options, identity, devices, leases, log, probe, registry, plannedWork } = parts;
   const { connectionOptions, namespace } = options.settings;
@@ -155,13 +161,15 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const connection = await Connection.connect(connectionOptions);
   const client = new Client({ connection, namespace });
   const inFlight = new InFlight(join(identity.directory, 'in-flight'), identity.bootId);
-  for (const { executor } of devices.all) executor.warm();
+  const opening = devices.all.map(({ executor }) => executor.warm());
   const workers = await createWorkers({
     ...{ connection: native, namespace, client, roots: options.roots, registry },
     ...{ host: identity.hostId, bootId: identity.bootId, cacheDir: homePaths().layers },
     ...{ leases, devices, probe, plannedWork, inFlight },
   });
   const recovered = await failLostActivities(client, inFlight);
+  // A host polls for GPU work only once it knows whether it can do any; a slow device is not waited for.
+  if (devices.gpus.length > 0) await Promise.race([Promise.all(opening), elapsed(GPU_OPEN_MS)]);
   const deviceIds = devices.all.map(({ deviceId }) => deviceId);
   const { gpuProblem } = devices;
   log.info(

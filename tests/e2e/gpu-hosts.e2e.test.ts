@@ -189,6 +189,19 @@ describe('a run that must have a GPU', () => {
     await worker.stop();
   });
 
+  test('is refused, too, where all GPUs turn out to be of no use when they are opened', async () => {
+    const host = await startGpuWorker(stage, {
+      ...{ hostId: 'useless', devices: 2, gpus: { imageArchitectures: [75] } },
+    });
+    const setting = settingOf('refused-too', {}, { mode: 'gpu' });
+    const run = await startRun(stage.client, setting);
+    const error: unknown = await run.result().catch((thrown: unknown) => thrown);
+    expect((error as { cause: Error }).cause.message).toContain('no host has one in service');
+    expect(existsSync(setting.spec.sink.path)).toBe(false);
+    await expectCleanStop(host);
+    host.gpus.remove();
+  });
+
   test('waits for a host with one if it is asked to, says so, and goes on when one joins', async () => {
     const worker = await stage.startWorker({ hostId: 'cpu-first', useGpus: false });
     const setting = settingOf('held', {}, { mode: 'gpu', ifImpossible: 'hold' });

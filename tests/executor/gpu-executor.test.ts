@@ -297,7 +297,7 @@ describe('a device that fails at work', () => {
   test('and keeps its process in the kernel lets its worker end', async () => {
     fake.control(['hang cuInit']);
     const client = stage.gpu(device(), { cancelGraceMs: 300 });
-    client.warm();
+    void client.warm();
     const { pid } = client;
     const kill = vi.spyOn(ChildProcess.prototype, 'kill').mockReturnValue(true);
     try {
