@@ -63,6 +63,7 @@ describe('a finished run that continued as new', () => {
       settingOf('whole', { tuning: { shardEventsMax: 60, sealPartsMax: 3 } }),
     );
     file = await exportOf('live', 'whole');
+    await runToEnd(stage.client, settingOf('other', { variant: SCALAR }));
   });
 
   test('has the same records live, sealed and exported, byte for byte', async () => {
@@ -199,18 +200,38 @@ describe('a finished run that continued as new', () => {
 
   test('is compared with itself, with another run, and chunk with chunk', async () => {
     expect(await cli('plan', 'diff', 'whole', file)).toMatchObject({ code: 0 });
-    await runToEnd(stage.client, settingOf('other', { variant: SCALAR }));
     await expectReplays(stage, 'other');
     const diff = await cli('plan', 'diff', 'whole', 'other');
     expect(diff.code).toBe(8);
     expect(diff.stdout).toContain(`variant: "assign/grid-avx2@1" first, "${SCALAR}" second`);
     expect(diff.stdout).toContain('+ Pin test-variant fixes variant');
-    expect((await cli('plan', 'diff', 'whole', '--chunks', '0/1', '1/1')).code).toBe(8);
-    expect((await cli('plan', 'diff', 'whole', '--chunks', '0/1', '0/1')).code).toBe(0);
+    const [wide, narrow] = await widestAndNarrowest('whole');
+    const two = await cli('plan', 'diff', 'whole', '--chunks', wide.place, narrow.place);
+    expect(two.code).toBe(8);
+    expect(two.stdout).toContain(
+      `chunkTiles: ${String(wide.tiles)} ${wide.place}, ${String(narrow.tiles)} ${narrow.place}`,
+    );
+    expect((await cli('plan', 'diff', 'whole', '--chunks', wide.place, wide.place)).code).toBe(0);
     expect((await cli('plan', 'diff', 'whole', '--chunks', '0/1', '0/99')).code).toBe(2);
     expect((await cli('plan', 'diff', 'whole')).code).toBe(2);
   });
 });
+
+/** Two chunks whose plans must differ: the ends of shards are narrower than what is pinned. */
+async function widestAndNarrowest(runId: string) {
+  const rows = rowsOf(await cli('plan', 'list', runId, '-o', 'jsonl'));
+  const chunks = rows
+    .filter(({ state, planId }) => state === 'done' && planId !== null)
+    .map(({ shard, chunk, firstTile, endTile }) => ({
+      place: `${String(shard)}/${String(chunk)}`,
+      tiles: endTile - firstTile,
+    }))
+    .toSorted((a, b) => b.tiles - a.tiles);
+  const [wide, narrow] = [chunks.at(0), chunks.at(-1)];
+  if (wide === undefined || narrow === undefined) throw new Error(`${runId} has no chunks`);
+  expect(narrow.tiles).toBeLessThan(wide.tiles);
+  return [wide, narrow] as const;
+}
 
 describe('a run that is not whole', () => {
   test('is read while it runs, and after it was cancelled', async () => {
