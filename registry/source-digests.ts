@@ -2,12 +2,12 @@
 
 /** SHA-256 over the native sources of each variant, in the order of `variant-sources.ts`. */
 export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
-  'assign/grid-avx2@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
-  'assign/grid-scalar@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
-  'assign/brute-exact@1': '06f7854b0be5da5710a7f5e09e65bbc71685b389f70111fd9ca1af9e027c1153',
-  'assign/cuda-grid-fp64@1': '91d36b0e5759ce0e360546faecc4ca4503aa13cd959daed758e72fcf75dd000d',
-  'assign/cuda-grid-fp32@1': '91d36b0e5759ce0e360546faecc4ca4503aa13cd959daed758e72fcf75dd000d',
-  'aggregate/fused-exact@1': 'b8a248a635b914a421327724a66ae75e749e11da412c187b1f5041ebde2e9faf',
+  'assign/grid-avx2@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
+  'assign/grid-scalar@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
+  'assign/brute-exact@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
+  'assign/cuda-grid-fp64@1': 'b4c1b7a52635455f2abf73ab16f2e940f1f42bc847bd7e174c93d89197f1358b',
+  'assign/cuda-grid-fp32@1': 'b4c1b7a52635455f2abf73ab16f2e940f1f42bc847bd7e174c93d89197f1358b',
+  'aggregate/fused-exact@1': '93b6de29975df53dd6f5942f50dd6143f0bf3ba3f699256896fe604785a6926a',
 });
 
 /**

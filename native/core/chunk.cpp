@@ -29,29 +29,9 @@ void check_tile(const BatchInput &batch, const tl_tile_in &tile, uint64_t column
 
 Chunk::Chunk(std::shared_ptr<const Layer> layer, tl_assign_fn assign,
              const tl_chunk_options &options)
-    : layer_(std::move(layer)), options_{&layer_->view(), assign, options} {}
-
-Lane *Chunk::take_lane() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (failed_ || finished_) {
-    throw Failure(TL_BAD_STATE, failed_ ? "belongs to a chunk that failed before; open another"
-                                        : "belongs to a chunk that is finished; open another");
-  }
-  if (idle_.empty()) {
-    idle_.reserve(lanes_.size() + 1);
-    lanes_.push_back(std::make_unique<Lane>(*meter_, options_));
-    return lanes_.back().get();
-  }
-  Lane *lane = idle_.back();
-  idle_.pop_back();
-  return lane;
-}
-
-void Chunk::return_lane(Lane *lane, bool failed) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  failed_ = failed_ || failed;
-  idle_.push_back(lane);
-}
+    : layer_(std::move(layer)), options_{&layer_->view(), assign, options}, lanes_([this] {
+        return std::make_unique<Lane>(*meter_, options_);
+      }) {}
 
 void Chunk::run_tiles(const BatchInput &batch, Lane &lane, RowValues *rows, tl_tile_out *out,
                       StageSeconds &seconds) {
@@ -91,9 +71,8 @@ std::unique_ptr<BatchRows> Chunk::run(const BatchInput &batch, tl_tile_out *out,
   if (options_.chunk.rows != 0) {
     rows = std::make_unique<BatchRows>(meter_);
   }
-  Lane *lane = take_lane();
   StageSeconds seconds;
-  try {
+  lanes_.with_lane([&](Lane &lane) {
     if (rows != nullptr) {
       uint64_t expected = 0;
       for (uint64_t index = 0; index < batch.tile_count; ++index) {
@@ -101,12 +80,8 @@ std::unique_ptr<BatchRows> Chunk::run(const BatchInput &batch, tl_tile_out *out,
       }
       rows->rows.values.reserve_discarding(expected);
     }
-    run_tiles(batch, *lane, rows == nullptr ? nullptr : &rows->rows, out, seconds);
-  } catch (...) {
-    return_lane(lane, true);
-    throw;
-  }
-  return_lane(lane, false);
+    run_tiles(batch, lane, rows == nullptr ? nullptr : &rows->rows, out, seconds);
+  });
   totals->read_seconds = seconds.read;
   totals->kernel_seconds = seconds.kernel;
   totals->write_seconds = seconds.write;
@@ -118,27 +93,7 @@ std::unique_ptr<BatchRows> Chunk::run(const BatchInput &batch, tl_tile_out *out,
 }
 
 const std::vector<uint8_t> &Chunk::finish() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (failed_ || idle_.size() != lanes_.size()) {
-    throw Failure(TL_BAD_STATE, failed_ ? "failed before: it has no result"
-                                        : "cannot finish: a batch is still running");
-  }
-  if (finished_) {
-    return partials_;
-  }
-  if (lanes_.empty()) {
-    lanes_.push_back(std::make_unique<Lane>(*meter_, options_));
-    idle_.push_back(lanes_.back().get());
-  }
-  failed_ = true;  // until the merge is complete: a half-merged chunk has no result
-  Totals &merged = lanes_.front()->totals();
-  for (size_t index = 1; index < lanes_.size(); ++index) {
-    merged.merge(lanes_[index]->totals());
-  }
-  partials_.resize(merged.encoded_bytes_max());
-  partials_.resize(merged.encode(partials_.data()));
-  failed_ = false;
-  finished_ = true;
+  lanes_.finish(partials_);
   return partials_;
 }
 

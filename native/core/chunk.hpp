@@ -3,10 +3,10 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "lane.hpp"
+#include "lanes.hpp"
 
 namespace tileloom {
 
@@ -65,18 +65,12 @@ class Chunk : public AnyChunk {
   }
 
  private:
-  Lane *take_lane();
-  void return_lane(Lane *lane, bool failed);
   void run_tiles(const BatchInput &batch, Lane &lane, RowValues *rows, tl_tile_out *out,
                  StageSeconds &seconds);
 
   const std::shared_ptr<const Layer> layer_;
   const LaneOptions options_;
-  std::mutex mutex_;  // guards the four below
-  std::vector<std::unique_ptr<Lane>> lanes_;
-  std::vector<Lane *> idle_;
-  bool failed_ = false;
-  bool finished_ = false;
+  Lanes<Lane> lanes_;
 };
 
 }  // namespace tileloom

@@ -45,31 +45,10 @@ DeviceChunk::DeviceChunk(std::shared_ptr<Device> device, std::shared_ptr<const L
     : device_(std::move(device)),
       layer_(std::move(layer)),
       options_{&layer_->view(),  options.boundary,  options.overlap, options.wrap,
-               options.measures, options.aggregate, options.rows,    precision} {
+               options.measures, options.aggregate, options.rows,    precision},
+      lanes_([this] { return std::make_unique<DeviceLane>(*meter_, options_); }) {
   device_->enter();
   index_ = resident_grid(*device_, options_);
-}
-
-DeviceLane *DeviceChunk::take_lane() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (failed_ || finished_) {
-    throw Failure(TL_BAD_STATE, failed_ ? "belongs to a chunk that failed before; open another"
-                                        : "belongs to a chunk that is finished; open another");
-  }
-  if (idle_.empty()) {
-    idle_.reserve(lanes_.size() + 1);
-    lanes_.push_back(std::make_unique<DeviceLane>(*meter_, options_));
-    return lanes_.back().get();
-  }
-  DeviceLane *lane = idle_.back();
-  idle_.pop_back();
-  return lane;
-}
-
-void DeviceChunk::return_lane(DeviceLane *lane, bool failed) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  failed_ = failed_ || failed;
-  idle_.push_back(lane);
 }
 
 uint64_t DeviceChunk::fill(Group &group, const BatchInput &batch, uint64_t first,
@@ -153,15 +132,10 @@ std::unique_ptr<BatchRows> DeviceChunk::run(const BatchInput &batch, tl_tile_out
   if (options_.rows != 0) {
     rows = std::make_unique<BatchRows>(meter_);
   }
-  DeviceLane *lane = take_lane();
   tl_device_stats stats{};
-  try {
-    run_tiles(batch, *lane, rows == nullptr ? nullptr : &rows->rows, out, stats);
-  } catch (...) {
-    return_lane(lane, true);
-    throw;
-  }
-  return_lane(lane, false);
+  lanes_.with_lane([&](DeviceLane &lane) {
+    run_tiles(batch, lane, rows == nullptr ? nullptr : &rows->rows, out, stats);
+  });
   device_->count(stats);
   totals->read_seconds = stats.read_seconds;
   totals->kernel_seconds = stats.kernel_seconds;
@@ -174,27 +148,7 @@ std::unique_ptr<BatchRows> DeviceChunk::run(const BatchInput &batch, tl_tile_out
 }
 
 const std::vector<uint8_t> &DeviceChunk::finish() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (failed_ || idle_.size() != lanes_.size()) {
-    throw Failure(TL_BAD_STATE, failed_ ? "failed before: it has no result"
-                                        : "cannot finish: a batch is still running");
-  }
-  if (finished_) {
-    return partials_;
-  }
-  if (lanes_.empty()) {
-    lanes_.push_back(std::make_unique<DeviceLane>(*meter_, options_));
-    idle_.push_back(lanes_.back().get());
-  }
-  failed_ = true;  // until the merge is complete: a half-merged chunk has no result
-  Totals &merged = lanes_.front()->totals();
-  for (size_t index = 1; index < lanes_.size(); ++index) {
-    merged.merge(lanes_[index]->totals());
-  }
-  partials_.resize(merged.encoded_bytes_max());
-  partials_.resize(merged.encode(partials_.data()));
-  failed_ = false;
-  finished_ = true;
+  lanes_.finish(partials_);
   return partials_;
 }
 

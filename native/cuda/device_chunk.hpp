@@ -18,8 +18,6 @@ class DeviceChunk : public AnyChunk {
   uint64_t bytes_max(uint64_t tile_rows, uint64_t batch_rows) const override;
 
  private:
-  DeviceLane *take_lane();
-  void return_lane(DeviceLane *lane, bool failed);
   void run_tiles(const BatchInput &batch, DeviceLane &lane, RowValues *rows, tl_tile_out *out,
                  tl_device_stats &stats);
   // Reads tiles from `first` on until the slot is full; returns the first that is left.
@@ -30,11 +28,7 @@ class DeviceChunk : public AnyChunk {
   const std::shared_ptr<const Layer> layer_;
   const GroupOptions options_;
   std::shared_ptr<const ResidentIndex> index_;  // null where the index has no grid
-  std::mutex mutex_;                            // guards the four below
-  std::vector<std::unique_ptr<DeviceLane>> lanes_;
-  std::vector<DeviceLane *> idle_;
-  bool failed_ = false;
-  bool finished_ = false;
+  Lanes<DeviceLane> lanes_;
 };
 
 // Throws TL_BAD_INDEX unless the index is there and made for these rules; null without a grid.
