@@ -6,7 +6,7 @@
 // I2. No probe while a device of that class is busy or may be: somebody may be probing it.
 import { findHistory, shapeBucket } from '../telemetry/index.ts';
 import { bestOf, type Admitted, type Screening, type ScreeningRequest } from './candidates.ts';
-import { ownSeconds, probeRowsOf, type Placement } from './finishing.ts';
+import { horizonRows, ownSeconds, probeRowsOf, uploadShare, type Placement } from './finishing.ts';
 import type { PlacementPolicy, PolicyData } from './policy.ts';
 import { reason } from './reasons.ts';
 import type { PlanInput, Reason } from './types.ts';
@@ -134,15 +134,10 @@ function comparison(
 /** As the score counts: the upload by its share, and the wait for what runs there. */
 function waitingSeconds(placed: Placement, input: PlanInput): number {
   const rows = Math.max(1, input.work.rows);
-  const othersShare = 1 - rows / horizonRows(input);
-  return (ownSeconds(placed, rows) - placed.uploadSeconds * othersShare) * placed.busyFactor;
+  const uploadSeconds = placed.uploadSeconds * uploadShare(input);
+  return ownSeconds({ ...placed, uploadSeconds }, rows) * placed.busyFactor;
 }
 
 function microseconds(seconds: number): number {
   return Math.round(seconds * 1e6) / 1e6;
-}
-
-/** Rows for which the choice matters: all that remain of the shard. */
-function horizonRows({ work }: PlanInput): number {
-  return Math.max(1, work.rows, work.remainingRows);
 }

@@ -53,6 +53,16 @@ export function placementOf(
   return { rowSeconds, copySeconds, fixedSeconds, uploadSeconds, busyFactor };
 }
 
+/** Rows for which a choice of device matters: all that remain of the shard. */
+export function horizonRows({ work }: Pick<PlanInput, 'work'>): number {
+  return Math.max(1, work.rows, work.remainingRows);
+}
+
+/** What the reservation bears of an upload: its share of the rows for which the index will lie there. */
+export function uploadShare(input: Pick<PlanInput, 'work'>): number {
+  return Math.max(1, input.work.rows) / horizonRows(input);
+}
+
 /** Seconds until the device would be done with so many rows if nothing else ran on it. */
 export function ownSeconds(placed: Placement, rows: number): number {
   const { rowSeconds, copySeconds, fixedSeconds, uploadSeconds } = placed;

@@ -1,6 +1,6 @@
 // Owns the score of an admissible variant: a sum of named terms, so that a plan can show why.
 import type { VariantSpec } from '../registry/index.ts';
-import type { Placement } from './finishing.ts';
+import { uploadShare, type Placement } from './finishing.ts';
 import type { ScoringPolicy } from './policy.ts';
 import type { PlanInput } from './types.ts';
 
@@ -68,11 +68,10 @@ export function scorePlacement(
   stickiness: number | null,
 ): Score {
   const rows = Math.max(1, input.work.rows);
-  const shareOfUpload = rows / Math.max(rows, input.work.remainingRows);
   const pieces: readonly (readonly [string, (seconds: number) => number])[] = [
     ['copies', (seconds) => seconds + rows * placed.copySeconds],
     ['fixed', (seconds) => seconds + placed.fixedSeconds],
-    ['upload', (seconds) => seconds + placed.uploadSeconds * shareOfUpload],
+    ['upload', (seconds) => seconds + placed.uploadSeconds * uploadShare(input)],
     ['busy', (seconds) => seconds * placed.busyFactor],
     ['previous', (seconds) => (stickiness === null ? seconds : seconds / (1 + stickiness))],
   ];
