@@ -87,11 +87,8 @@ function measureRun(spec: string, run: number): RunFigures {
   const ended = Date.now();
   const lines = readdirSync(join(sink, 'records'))
     .filter((name) => name.startsWith('shard-') && name.endsWith('.jsonl'))
-    .flatMap((name) =>
-      readFileSync(join(sink, 'records', name), 'utf8')
-        .trim()
-        .split('\n'),
-    )
+    .flatMap((name) => readFileSync(join(sink, 'records', name), 'utf8').split('\n'))
+    .filter((text) => text !== '')
     .map((text) => JSON.parse(text) as HistoryLine);
   const chunks = lines.filter((line) => line.kind === 'execute' && line.answer !== null);
   const first = Math.min(...chunks.map((line) => line.scheduledAt));
