@@ -41,6 +41,15 @@ const settingOf = (
   return { runId, spec, chunkRows: 8_192, ...rest };
 };
 
+const tries = new Map<string, number>();
+
+/** A run id that no earlier try of the test has used. */
+function fresh(name: string): string {
+  const before = tries.get(name) ?? 0;
+  tries.set(name, before + 1);
+  return before === 0 ? name : `${name}-${String(before + 1)}`;
+}
+
 async function exportOf(name: string, ...words: readonly string[]): Promise<string> {
   const file = join(stage.root, `${name}.jsonl`);
   const result = await cli('plan', 'export', ...words, '--to', file);
@@ -179,8 +188,6 @@ describe('a finished run that continued as new', () => {
     const digest = policyById('probe-first@3').digest;
     expect(texts.join('')).toContain(digest);
     const other = digestOf('another policy');
-    const sink = stage.sink('unknown');
-    mkdirSync(sink);
     const { writeExport } = await import('../../history/index.ts');
     const records = texts.map((record) => record.replaceAll(digest, other));
     let text = '';
@@ -237,63 +244,66 @@ async function widestAndNarrowest(runId: string) {
 
 describe('a run that is not whole', () => {
   test('is read while it runs, and after it was cancelled', async () => {
+    const runId = fresh('open');
     const run = await startRun(
       stage.client,
-      settingOf('open', { variant: BRUTE, chunkRows: 2_048 }),
+      settingOf(runId, { variant: BRUTE, chunkRows: 2_048 }),
     );
     await expect
-      .poll(async () => rowsOf(await cli('plan', 'list', 'open', '-o', 'jsonl')).length, {
+      .poll(async () => rowsOf(await cli('plan', 'list', runId, '-o', 'jsonl')).length, {
         timeout: 60_000,
       })
       .toBeGreaterThan(4);
-    await expectReplays(stage, 'open');
-    const early = await exportOf('open-early', 'open');
+    await expectReplays(stage, runId);
+    const early = await exportOf(`${runId}-early`, runId);
     await expectReplays(stage, '--from', early);
     await run.cancel();
     await run.result().catch(() => undefined);
-    await expectReplays(stage, 'open');
-    const live = await exportOf('open-live', 'open');
-    const sealed = await exportOf('open-sealed', '--from', stage.sink('open'));
+    await expectReplays(stage, runId);
+    const live = await exportOf(`${runId}-live`, runId);
+    const sealed = await exportOf(`${runId}-sealed`, '--from', stage.sink(runId));
     expect(readFileSync(sealed).equals(readFileSync(live))).toBe(true);
   });
 
   test('is read when it failed because a pin could not be honoured', async () => {
+    const runId = fresh('failed');
     const run = await startRun(
       stage.client,
-      settingOf('failed', { variant: 'assign/cuda-grid-fp64@1' }),
+      settingOf(runId, { variant: 'assign/cuda-grid-fp64@1' }),
     );
     await expect(run.result()).rejects.toThrow();
-    const rows = rowsOf(await cli('plan', 'list', 'failed', '-o', 'jsonl'));
+    const rows = rowsOf(await cli('plan', 'list', runId, '-o', 'jsonl'));
     expect(new Set(rows.map(({ state }) => state))).toEqual(new Set(['refused']));
-    expect((await expectReplays(stage, 'failed')).plans).toBe(rows.length);
-    const live = await exportOf('failed-live', 'failed');
-    const sealed = await exportOf('failed-sealed', '--from', stage.sink('failed'));
+    expect((await expectReplays(stage, runId)).plans).toBe(rows.length);
+    const live = await exportOf(`${runId}-live`, runId);
+    const sealed = await exportOf(`${runId}-sealed`, '--from', stage.sink(runId));
     expect(readFileSync(sealed).equals(readFileSync(live))).toBe(true);
     const report = jsonOf<{ totals: WhatIfTotals }>(
-      await cli('plan', 'whatif', 'failed', '--no-pins', '-o', 'json'),
+      await cli('plan', 'whatif', runId, '--no-pins', '-o', 'json'),
     );
     expect(report.totals).toMatchObject({ changedFields: { decision: rows.length }, chunks: 0 });
   });
 
   test('is read from its sink when the server has forgotten it', async () => {
-    await runToEnd(stage.client, settingOf('gone'));
-    const live = await exportOf('gone-live', 'gone');
+    const runId = fresh('gone');
+    await runToEnd(stage.client, settingOf(runId));
+    const live = await exportOf(`${runId}-live`, runId);
     const folder = join(stage.home, 'state', 'runs');
     mkdirSync(folder, { recursive: true });
-    const sink = stage.sink('gone');
-    const memory = { schema: 'tileloom.local-run/1', runId: 'gone', name: 'test', sink };
+    const sink = stage.sink(runId);
+    const memory = { schema: 'tileloom.local-run/1', runId, name: 'test', sink };
     writeFileSync(
-      join(folder, 'gone.json'),
+      join(folder, `${runId}.json`),
       JSON.stringify({ ...memory, specDigest: '', startedAt: 0 }),
     );
-    await forget('tileloom/gone');
-    const result = await cli('plan', 'export', 'gone');
+    await forget(`tileloom/${runId}`);
+    const result = await cli('plan', 'export', runId);
     expect(result, result.stderr).toMatchObject({ code: 0 });
-    expect(result.stderr).toContain('the server has forgotten run gone; its sealed records in');
+    expect(result.stderr).toContain(`the server has forgotten run ${runId}; its sealed records in`);
     expect(Buffer.from(result.stdout).equals(readFileSync(live))).toBe(true);
-    await expectReplays(stage, 'gone');
+    await expectReplays(stage, runId);
     rmSync(sink, { recursive: true });
-    const lost = await cli('plan', 'list', 'gone', '-o', 'json');
+    const lost = await cli('plan', 'list', runId, '-o', 'json');
     expect(lost.code).toBe(2);
     expect(JSON.parse(lost.stderr.trim().split('\n').at(-1) ?? '')).toMatchObject({
       code: 'CLI_RUN_FORGOTTEN',
@@ -301,13 +311,14 @@ describe('a run that is not whole', () => {
   });
 
   test('takes the beginning of a shard from the sink when only that is forgotten', async () => {
-    await runToEnd(stage.client, settingOf('half', { tuning: { shardEventsMax: 60 } }));
-    const live = await exportOf('half-live', 'half');
-    const first = /"workflowId":"(tileloom\/half\/shard-1)","runId":"([^"]+)"/u.exec(
+    const runId = fresh('half');
+    await runToEnd(stage.client, settingOf(runId, { tuning: { shardEventsMax: 60 } }));
+    const live = await exportOf(`${runId}-live`, runId);
+    const first = /"workflowId":"(tileloom\/[^/]+\/shard-1)","runId":"([^"]+)"/u.exec(
       readFileSync(live, 'utf8'),
     );
     await forget(first?.[1] ?? '', first?.[2]);
-    const result = await cli('plan', 'export', 'half');
+    const result = await cli('plan', 'export', runId);
     expect(result, result.stderr).toMatchObject({ code: 0 });
     expect(result.stderr).toContain('the server has forgotten the beginning of shard 1');
     expect(Buffer.from(result.stdout).equals(readFileSync(live))).toBe(true);
