@@ -4,7 +4,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import type { ShardStatus } from '../../workflows/messages.ts';
 import { expectAllReplay } from './product/plans.ts';
 import { isAlive, killAllWorkers } from './product/processes.ts';
-import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import {
+  freshRunId,
+  markerOf,
+  type RunSetting,
+  runToEnd,
+  specOf,
+  startRun,
+} from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const BRUTE = 'assign/brute-exact@1';
@@ -27,13 +34,10 @@ afterAll(async () => {
   await stage.close();
 });
 
-let attempts = 0;
-
 function settingOf(name: string, rest: Partial<RunSetting>): RunSetting {
-  attempts += 1;
-  const unique = `${name}-${String(attempts)}`;
-  const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(unique) };
-  return { runId: `crash-${unique}`, spec: specOf({ ...paths, shards: 1 }), ...rest };
+  const runId = freshRunId(`crash-${name}`);
+  const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
+  return { runId, spec: specOf({ ...paths, shards: 1 }), ...rest };
 }
 
 async function shardStatus(runId: string): Promise<ShardStatus | null> {

@@ -17,7 +17,7 @@ import {
 } from './product/gpus.ts';
 import { expectAllReplay } from './product/plans.ts';
 import { isAlive, killAllWorkers } from './product/processes.ts';
-import { markerOf, runToEnd, specOf, type RunSetting } from './product/runs.ts';
+import { freshRunId, markerOf, type RunSetting, runToEnd, specOf } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 /** One failure: what a device is told, and what must come of it. */
@@ -121,11 +121,8 @@ afterAll(async () => {
   await stage.close();
 });
 
-let runs = 0;
-
 function settingOf(name: string, rest: Partial<RunSetting> = {}): RunSetting {
-  runs += 1;
-  const runId = `gpu-errors-${name}-${runs}`;
+  const runId = freshRunId(`gpu-errors-${name}`);
   const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
   return { runId, spec: specOf({ ...paths, shards: 1 }), ...rest };
 }

@@ -6,7 +6,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { ExecuteLine, HistoryLine } from '../../history/index.ts';
 import type { Reason } from '../../planner/index.ts';
 import { homePaths, startServer, stopServer } from '../../server/index.ts';
@@ -24,7 +24,9 @@ import {
   type GpuWorkerOptions,
 } from './product/gpus.ts';
 import { expectAllReplay } from './product/plans.ts';
+import type { WorkerProcess } from './product/processes.ts';
 import {
+  freshRunId,
   markerOf,
   runToEnd,
   specOf,
@@ -65,11 +67,32 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
+/** Workers that the running test has started. */
+const started: WorkerProcess[] = [];
+
+// What a failed test left running would hold the lock of its host against the second try.
+afterEach(async () => {
+  for (const worker of started.splice(0)) await worker.kill();
+});
+
+async function startHost(options: GpuWorkerOptions): Promise<GpuWorker> {
+  const host = await startGpuWorker(stage, options);
+  started.push(host.worker);
+  return host;
+}
+
+async function startCpuHost(hostId: string): Promise<WorkerProcess> {
+  const worker = await stage.startWorker({ hostId, useGpus: false });
+  started.push(worker);
+  return worker;
+}
+
 function settingOf(
-  runId: string,
+  name: string,
   rest: Partial<RunSetting> = {},
   more: Partial<SpecSetting> = {},
 ): RunSetting {
+  const runId = freshRunId(name);
   const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
   return { runId, spec: specOf({ ...paths, shards: 1, ...more }), ...rest };
 }
@@ -177,7 +200,7 @@ const BAD_HOSTS: readonly BadHost[] = [
 
 describe('a run that must have a GPU', () => {
   test('is refused before it touches its sink where no host has one', async () => {
-    const worker = await stage.startWorker({ hostId: 'only-cpu', useGpus: false });
+    const worker = await startCpuHost('only-cpu');
     const setting = settingOf('refused', {}, { mode: 'gpu' });
     const run = await startRun(stage.client, setting);
     const error: unknown = await run.result().catch((thrown: unknown) => thrown);
@@ -190,7 +213,7 @@ describe('a run that must have a GPU', () => {
   });
 
   test('is refused, too, where all GPUs turn out to be of no use when they are opened', async () => {
-    const host = await startGpuWorker(stage, {
+    const host = await startHost({
       ...{ hostId: 'useless', devices: 2, gpus: { imageArchitectures: [75] } },
     });
     const setting = settingOf('refused-too', {}, { mode: 'gpu' });
@@ -203,20 +226,20 @@ describe('a run that must have a GPU', () => {
   });
 
   test('waits for a host with one if it is asked to, says so, and goes on when one joins', async () => {
-    const worker = await stage.startWorker({ hostId: 'cpu-first', useGpus: false });
+    const worker = await startCpuHost('cpu-first');
     const setting = settingOf('held', {}, { mode: 'gpu', ifImpossible: 'hold' });
     const run = await startRun(stage.client, setting);
     const waits = async (): Promise<readonly (string | null)[]> => {
-      const shard = stage.client.workflow.getHandle('tileloom/held/shard-0');
+      const shard = stage.client.workflow.getHandle(`tileloom/${setting.runId}/shard-0`);
       const status = await shard.query<ShardStatus>('shardStatus').catch(() => null);
       return status?.lanes.map(({ waiting }) => waiting) ?? [];
     };
     const sentence = 'no host with a free slot has answered on tileloom.pool.cuda yet';
     await until(async () => (await waits()).some((text) => text?.startsWith(sentence) === true));
-    const host = await startGpuWorker(stage, { hostId: 'joins' });
+    const host = await startHost({ hostId: 'joins' });
     await run.result();
     await expectSameResult(setting);
-    const lines = await controlOf(stage).lines('held');
+    const lines = await controlOf(stage).lines(setting.runId);
     const devices = lines.flatMap((line) => (line.kind === 'execute' ? line.order.deviceId : []));
     expect(devices.length).toBeGreaterThan(0);
     expect(devices.filter((deviceId) => !host.uuids.includes(deviceId))).toEqual([]);
@@ -237,7 +260,7 @@ describe('a host whose GPU cannot serve', () => {
 
   test.each(BAD_HOSTS)('runs on its CPU and says why: $name', async (bad) => {
     const { name, reason, why, listed, reject, ...options } = bad;
-    const host = await startGpuWorker(stage, { ...options, hostId: name, devices: 1 });
+    const host = await startHost({ ...options, hostId: name, devices: 1 });
     if (reject === 'NO_IMAGE_FOR_DEVICE') {
       await until(async () => (await deviceList(host, {})).includes('out of service'));
     }
@@ -271,7 +294,7 @@ describe('a host whose GPU cannot serve', () => {
 describe('a host whose NVML hangs', () => {
   test('uses its GPU without readings', async () => {
     const nvmlLines = ['hang nvmlDeviceGetUtilizationRates'];
-    const host = await startGpuWorker(stage, {
+    const host = await startHost({
       ...{ hostId: 'nvml-hung', devices: 1, gpus: { nvmlLines } },
     });
     const [uuid = ''] = host.uuids;
@@ -298,7 +321,7 @@ describe('a host that compiles its kernels', () => {
     const images = homePaths(stage.environment).images;
     const runOnGpu = async (hostId: string): Promise<void> => {
       const variables = nvrtc.environment;
-      const host = await startGpuWorker(stage, { hostId, devices: 1, gpus, variables });
+      const host = await startHost({ hostId, devices: 1, gpus, variables });
       const { executes } = await runOn(hostId, { variant: GPU_VARIANT });
       expect(executes.every(({ failure }) => failure === null)).toBe(true);
       await expectCleanStop(host);

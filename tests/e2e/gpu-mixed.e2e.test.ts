@@ -9,7 +9,14 @@ import { expectNoProcesses, jsonOf, runCli } from './product/cli.ts';
 import { controlOf } from './product/control.ts';
 import { expectCleanStop, GPU_VARIANT, startGpuWorker, type GpuWorker } from './product/gpus.ts';
 import { expectAllReplay, expectReplays } from './product/plans.ts';
-import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import {
+  freshRunId,
+  markerOf,
+  type RunSetting,
+  runToEnd,
+  specOf,
+  startRun,
+} from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const SLOW = 'assign/slow@1';
@@ -186,10 +193,10 @@ describe('a run whose CPU turns out slow', () => {
       hostId: 'evidence',
       externalRegistry: SLOW_REGISTRY,
     });
-    const setting = settingOf('evidence', { chunkRows: 4_096 });
+    const setting = settingOf(freshRunId('evidence'), { chunkRows: 4_096 });
     await runToEnd(stage.client, setting);
     await expectSameResult(setting);
-    const lines = await controlOf(stage).lines('evidence');
+    const lines = await controlOf(stage).lines(setting.runId);
     expect(devicesOf(lines)).toEqual(new Set(['cpu', ...host.uuids]));
     const [first] = executesOf(lines);
     expect(first?.order).toMatchObject({ variant: SLOW, deviceId: 'cpu' });

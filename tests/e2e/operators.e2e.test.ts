@@ -14,7 +14,14 @@ import { expectAllReplay } from './product/plans.ts';
 import { expectNoProcesses, jsonOf, startCli } from './product/cli.ts';
 import { controlOf, until, type Control } from './product/control.ts';
 import { killAllWorkers } from './product/processes.ts';
-import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import {
+  freshRunId,
+  markerOf,
+  type RunSetting,
+  runToEnd,
+  specOf,
+  startRun,
+} from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const BRUTE = 'assign/brute-exact@1';
@@ -40,13 +47,10 @@ afterAll(async () => {
   await stage.close();
 });
 
-let attempts = 0;
-
 function settingOf(name: string, rest: Partial<RunSetting>, on = stage): RunSetting {
-  attempts += 1;
-  const unique = `${name}-${String(attempts)}`;
-  const paths = { dataset: on.dataset, layer: on.layer, sink: on.sink(unique) };
-  return { runId: `operators-${unique}`, spec: specOf({ ...paths, shards: 2 }), ...rest };
+  const runId = freshRunId(`operators-${name}`);
+  const paths = { dataset: on.dataset, layer: on.layer, sink: on.sink(runId) };
+  return { runId, spec: specOf({ ...paths, shards: 2 }), ...rest };
 }
 
 /** Some 80 small chunks, slow enough to be met on their way. */

@@ -10,7 +10,7 @@ import { policyById } from '../../planner/index.ts';
 import { expectNoTrace, jsonOf, runCli, type CliResult } from './product/cli.ts';
 import { expectReplays } from './product/plans.ts';
 import type { WorkerProcess } from './product/processes.ts';
-import { runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import { freshRunId, type RunSetting, runToEnd, specOf, startRun } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const BRUTE = 'assign/brute-exact@1';
@@ -40,15 +40,6 @@ const settingOf = (
   const spec = specOf({ dataset, layer, sink: stage.sink(runId), shards });
   return { runId, spec, chunkRows: 8_192, ...rest };
 };
-
-const tries = new Map<string, number>();
-
-/** A run id that no earlier try of the test has used. */
-function fresh(name: string): string {
-  const before = tries.get(name) ?? 0;
-  tries.set(name, before + 1);
-  return before === 0 ? name : `${name}-${String(before + 1)}`;
-}
 
 async function exportOf(name: string, ...words: readonly string[]): Promise<string> {
   const file = join(stage.root, `${name}.jsonl`);
@@ -244,7 +235,7 @@ async function widestAndNarrowest(runId: string) {
 
 describe('a run that is not whole', () => {
   test('is read while it runs, and after it was cancelled', async () => {
-    const runId = fresh('open');
+    const runId = freshRunId('open');
     const run = await startRun(
       stage.client,
       settingOf(runId, { variant: BRUTE, chunkRows: 2_048 }),
@@ -266,7 +257,7 @@ describe('a run that is not whole', () => {
   });
 
   test('is read when it failed because a pin could not be honoured', async () => {
-    const runId = fresh('failed');
+    const runId = freshRunId('failed');
     const run = await startRun(
       stage.client,
       settingOf(runId, { variant: 'assign/cuda-grid-fp64@1' }),
@@ -285,7 +276,7 @@ describe('a run that is not whole', () => {
   });
 
   test('is read from its sink when the server has forgotten it', async () => {
-    const runId = fresh('gone');
+    const runId = freshRunId('gone');
     await runToEnd(stage.client, settingOf(runId));
     const live = await exportOf(`${runId}-live`, runId);
     const folder = join(stage.home, 'state', 'runs');
@@ -311,7 +302,7 @@ describe('a run that is not whole', () => {
   });
 
   test('takes the beginning of a shard from the sink when only that is forgotten', async () => {
-    const runId = fresh('half');
+    const runId = freshRunId('half');
     await runToEnd(stage.client, settingOf(runId, { tuning: { shardEventsMax: 60 } }));
     const live = await exportOf(`${runId}-live`, runId);
     const first = /"workflowId":"(tileloom\/[^/]+\/shard-1)","runId":"([^"]+)"/u.exec(

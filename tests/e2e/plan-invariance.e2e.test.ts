@@ -4,12 +4,13 @@ import { controlOf } from './product/control.ts';
 import { expectCleanStop, GPU_VARIANT, startGpuWorker, type GpuWorker } from './product/gpus.ts';
 import { expectAllReplay } from './product/plans.ts';
 import {
-  runToEnd,
-  specOf,
-  startRun,
+  freshRunId,
   markerOf,
   type RunSetting,
+  runToEnd,
+  specOf,
   type SpecSetting,
+  startRun,
 } from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 import type { WorkerProcess } from './product/processes.ts';
@@ -88,9 +89,10 @@ describe('plan-invariance', () => {
 
   const settingOf = (setting: Setting): RunSetting => {
     const { name, variant, chunkRows, tuning, pins, ...spec } = setting;
-    const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(name) };
+    const runId = freshRunId(`invariance-${name}`);
+    const paths = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
     return {
-      ...{ runId: `invariance-${name}`, spec: specOf({ ...paths, ...spec }), tuning },
+      ...{ runId, spec: specOf({ ...paths, ...spec }), tuning },
       ...(variant === undefined ? {} : { variant }),
       ...(chunkRows === undefined ? {} : { chunkRows }),
       ...(pins === undefined ? {} : { pins }),

@@ -9,7 +9,14 @@ import { WORKFLOW_TASK_TIMEOUT_MS, type ShardStatus } from '../../workflows/mess
 import { freePorts } from './harness/ports.ts';
 import { expectNoProcesses } from './product/cli.ts';
 import { isAlive, killAllWorkers, type WorkerProcess } from './product/processes.ts';
-import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import {
+  freshRunId,
+  markerOf,
+  type RunSetting,
+  runToEnd,
+  specOf,
+  startRun,
+} from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const BRUTE = 'assign/brute-exact@1';
@@ -48,13 +55,10 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-let attempts = 0;
-
 function settingOf(name: string, rest: Partial<RunSetting>): RunSetting {
-  attempts += 1;
-  const unique = `${name}-${String(attempts)}`;
-  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(unique) };
-  return { runId: `loss-${unique}`, spec: specOf({ ...where, shards: 1 }), ...rest };
+  const runId = freshRunId(`loss-${name}`);
+  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
+  return { runId, spec: specOf({ ...where, shards: 1 }), ...rest };
 }
 
 async function shardStatus(runId: string): Promise<ShardStatus | null> {

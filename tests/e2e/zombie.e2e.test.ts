@@ -5,7 +5,14 @@ import { readManifest, verifyPart } from '../../datasets/index.ts';
 import type { ShardStatus } from '../../workflows/messages.ts';
 import { expectAllReplay } from './product/plans.ts';
 import { expectNoProcesses, expectNoTrace, jsonOf, runCli, type CliResult } from './product/cli.ts';
-import { markerOf, runToEnd, specOf, startRun, type RunSetting } from './product/runs.ts';
+import {
+  freshRunId,
+  markerOf,
+  type RunSetting,
+  runToEnd,
+  specOf,
+  startRun,
+} from './product/runs.ts';
 import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.ts';
 
 const SLOW_REGISTRY = join(import.meta.dirname, 'product', 'faulty-slow.json');
@@ -26,8 +33,9 @@ afterAll(async () => {
 });
 
 function settingOf(name: string): RunSetting {
-  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(name) };
-  return { runId: `zombie-${name}`, chunkRows: 16_384, spec: specOf({ ...where, shards: 1 }) };
+  const runId = freshRunId(`zombie-${name}`);
+  const where = { dataset: stage.dataset, layer: stage.layer, sink: stage.sink(runId) };
+  return { runId, chunkRows: 16_384, spec: specOf({ ...where, shards: 1 }) };
 }
 
 async function shardStatus(runId: string): Promise<ShardStatus | null> {

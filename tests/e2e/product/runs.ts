@@ -36,6 +36,18 @@ export interface TestPin {
   readonly chunksLeft?: number;
 }
 
+const tries = new Map<string, number>();
+
+/**
+ * A run id, or the name of a sink, that no earlier try of the test has used: a second try would else meet
+ * the sink and the executions of the first one.
+ */
+export function freshRunId(name: string): string {
+  const before = tries.get(name) ?? 0;
+  tries.set(name, before + 1);
+  return before === 0 ? name : `${name}-${String(before + 1)}`;
+}
+
 /** Overrides of a test's pipeline; the rest is the shortest correct spec. */
 export interface SpecSetting {
   readonly dataset: string;
