@@ -9,10 +9,8 @@
 //     it is loading or writing for `loadMs`: fixed times, never multiples of a prediction.
 // I4  A child that outlives its kill, because a driver keeps it in the kernel, counts as ended after
 //     `cancelGraceMs`. It keeps the lock of its device until it is gone: no other works there before.
-import { fork, type ChildProcess } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
+import { forkExecutor } from './child.ts';
 import { DeviceHealth } from './device-health.ts';
 import { ExecutorError } from './errors.ts';
 import { Gate } from './gate.ts';
@@ -71,18 +69,6 @@ interface Child {
   hasEnded: boolean;
 }
 
-const ENTRY = fileURLToPath(
-  new URL(
-    import.meta.url.endsWith('.ts') ? '../dist/executor/main.js' : './main.js',
-    import.meta.url,
-  ),
-);
-
-/** Environment of the child: the libuv pool is sized for kernels in flight plus file system work. */
-function childEnvironment(threads: number): NodeJS.ProcessEnv {
-  return { ...process.env, UV_THREADPOOL_SIZE: String(threads + 4) };
-}
-
 /** Client of the executor child process of one device. */
 export class ExecutorClient {
   readonly #options: ExecutorClientOptions;
@@ -90,6 +76,8 @@ export class ExecutorClient {
   readonly #suspects = new Set<string>();
   readonly #gate = new Gate();
   readonly #health: DeviceHealth;
+  /** Chunks from their coming to their answer, those at the gate and before a start included. */
+  #chunks = 0;
   #resident: readonly string[] = [];
   #child: Child | null = null;
   #watchdog: NodeJS.Timeout | null = null;
@@ -100,8 +88,9 @@ export class ExecutorClient {
     this.#health = options.health ?? new DeviceHealth();
   }
 
+  /** Chunks that wait or run here. */
   get jobsInFlight(): number {
-    return this.#jobs.size;
+    return this.#chunks;
   }
 
   /** Process id of the running child, or null. */
@@ -121,7 +110,7 @@ export class ExecutorClient {
 
   /** The state for a snapshot; asking changes nothing. */
   get state(): ExecutorState {
-    return { slotsBusy: this.#jobs.size, quarantine: this.quarantine, resident: this.#resident };
+    return { slotsBusy: this.#chunks, quarantine: this.quarantine, resident: this.#resident };
   }
 
   /** Tries a device that is out of service again, where it is time for that. */
@@ -130,8 +119,12 @@ export class ExecutorClient {
   }
 
   /** Starts the child ahead of the first chunk; settles when it is ready or has failed, never rejects. */
-  warm(): Promise<void> {
-    return this.#start().ready.catch((error: unknown) => this.#options.onLog(String(error)));
+  async warm(): Promise<void> {
+    try {
+      await this.#start().ready;
+    } catch (error) {
+      this.#options.onLog(String(error));
+    }
   }
 
   /**
@@ -146,13 +139,16 @@ export class ExecutorClient {
   ): Promise<ChunkResult> {
     const alone = this.#suspects.has(job.variant);
     onProgress({ stage: 'queued', tilesDone: 0, tilesTotal: job.endTile - job.firstTile });
-    const leave = await this.#gate.enter(alone, signal);
+    let leave = (): void => undefined;
+    this.#chunks += 1;
     try {
+      leave = await this.#gate.enter(alone, signal);
       const result = await this.#runInChild(job, alone, onProgress, signal);
       this.#suspects.delete(job.variant);
       return result;
     } finally {
       leave();
+      this.#chunks -= 1;
     }
   }
 
@@ -222,22 +218,10 @@ export class ExecutorClient {
       ...{ threads, deviceId, cacheDir, lockPath, externalRegistry, gpu },
       ...(lockWaitMs === undefined ? {} : { lockWaitMs }),
     };
-    mkdirSync(dirname(lockPath), { recursive: true });
-    const process_ = fork(ENTRY, [JSON.stringify(options)], {
-      env: childEnvironment(threads),
-      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
-      // A process group of its own: Ctrl-C in a terminal is for the worker, which drains first.
-      detached: true,
-      execArgv: [],
-    });
+    const process_ = forkExecutor(options, this.#options.onLog);
     const ready = this.#awaitReady(process_);
     ready.catch(() => undefined);
     const child: Child = { process: process_, ready, culprit: null, hasEnded: false };
-    for (const stream of [process_.stdout, process_.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => this.#options.onLog(text.trimEnd()));
-    }
-    process_.stdin?.on('error', () => undefined);
-    process_.on('error', () => undefined);
     process_.on('message', (message) => this.#onMessage(child, message as FromExecutor));
     process_.once('exit', (code, signal) => this.#onExit(child, code, signal));
     this.#child = child;

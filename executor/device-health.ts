@@ -5,7 +5,7 @@
 // I3 the text begins with the code of the error
 
 export interface DeviceHealthOptions {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds on a monotone clock: one that is set back must not prolong a rest. */
   readonly now?: () => number;
   readonly reopenMs?: number;
   readonly lossesMax?: number;
@@ -29,7 +29,7 @@ export class DeviceHealth {
   #rest: { readonly text: string; readonly until: number } | null = null;
 
   constructor(options: DeviceHealthOptions = {}) {
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? ((): number => performance.now());
     this.#reopenMs = options.reopenMs ?? REOPEN_MS;
     this.#lossesMax = options.lossesMax ?? LOSSES_MAX;
     this.#lossWindowMs = options.lossWindowMs ?? LOSS_WINDOW_MS;
@@ -63,10 +63,10 @@ export class DeviceHealth {
     const now = this.#now();
     this.#losses = [...this.#losses.filter((at) => now - at < this.#lossWindowMs), now];
     if (this.#losses.length < this.#lossesMax) return;
-    const until = now + this.#lossWindowMs;
     const times = `lost ${this.#losses.length} times within ${this.#lossWindowMs / 60_000} minutes`;
-    const text = textOf(code, `${times}; out of service until ${new Date(until).toISOString()}`);
-    this.#rest = { text, until };
+    const until = new Date(Date.now() + this.#lossWindowMs).toISOString();
+    const text = textOf(code, `${times}; out of service until ${until}`);
+    this.#rest = { text, until: now + this.#lossWindowMs };
     this.#losses = [];
   }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { wantedBatchRows } from '../../executor/batches.ts';
 import { DeviceHealth } from '../../executor/device-health.ts';
 import { DeviceWork, openGpu } from '../../executor/device.ts';
@@ -67,6 +67,7 @@ describe('Residency', () => {
 
 describe('DeviceHealth', () => {
   test('counts only losses within the window', () => {
+    vi.useFakeTimers({ now: 0, toFake: ['Date'] });
     let now = 0;
     const health = new DeviceHealth({ now: () => now });
     for (const at of [0, 1, 600_001]) {
@@ -79,9 +80,14 @@ describe('DeviceHealth', () => {
     expect(health.quarantine).toBeNull();
     health.lost('DEVICE_LOST');
     expect(health.quarantine).toBe(
-      'DEVICE_LOST: lost 3 times within 10 minutes; out of service until 1970-01-01T00:20:00.002Z',
+      'DEVICE_LOST: lost 3 times within 10 minutes; out of service until 1970-01-01T00:10:00.000Z',
     );
     expect(health.mayOpen).toBe(false);
+    // The wall clock is for the text alone: setting it back by a day prolongs nothing.
+    vi.setSystemTime(-86_400_000);
+    now += 600_000;
+    expect([health.quarantine, health.mayOpen]).toEqual([null, true]);
+    vi.useRealTimers();
   });
 
   test('stays refused until the device was opened, and keeps its text short', () => {

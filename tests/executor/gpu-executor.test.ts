@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DeviceHealth } from '../../executor/device-health.ts';
-import { layerKeyOf } from '../../executor/index.ts';
+import { layerKeyOf, type ChunkJob, type ExecutorClient } from '../../executor/index.ts';
 import { fakeGpus, type FakeGpu, type FakeGpus } from '../native/helpers/fake-gpu.ts';
 import {
   CPU_VARIANT,
@@ -31,6 +31,33 @@ afterEach(async () => {
   leave();
   fake.remove();
 });
+
+/** On a busy machine the start of a process takes seconds. */
+const PATIENT = { timeout: 20_000 };
+
+/** A job that runs: what it fails with, and when it has begun to compute. */
+function beginJob(
+  client: ExecutorClient,
+  job: ChunkJob,
+): { readonly failure: Promise<string>; readonly computing: Promise<void> } {
+  let tell = (): void => undefined;
+  const computing = new Promise<void>((resolve) => (tell = resolve));
+  const run = runJob(client, job, ({ stage: reached }) => {
+    if (reached === 'running') tell();
+  });
+  return { failure: failureOf(run), computing };
+}
+
+function kill(client: ExecutorClient): void {
+  if (client.pid === null) throw new Error('the executor has no process');
+  process.kill(client.pid, 'SIGKILL');
+}
+
+const expectEnd = (client: ExecutorClient): Promise<void> =>
+  expect.poll(() => client.pid, PATIENT).toBeNull();
+
+const elapsed = (delayMs: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, delayMs));
 
 function device(index = 0): FakeGpu {
   const found = fake.devices[index];
@@ -74,13 +101,13 @@ describe('the executor of a GPU', () => {
     expect(client.state.resident).toEqual([]);
     await runJob(client, stage.job(GPU_VARIANT));
     const first = layerKeyOf(stage.context);
-    await expect.poll(() => client.state.resident).toEqual([first]);
+    await expect.poll(() => client.state.resident, PATIENT).toEqual([first]);
     const covers = stage.otherContext({ boundary: 'covers' });
     await runJob(client, stage.job(GPU_VARIANT, covers));
     const second = layerKeyOf({ ...stage.context, boundary: 'covers' });
-    await expect.poll(() => client.state.resident).toEqual([first, second]);
-    process.kill(client.pid ?? 0, 'SIGKILL');
-    await expect.poll(() => client.pid).toBeNull();
+    await expect.poll(() => client.state.resident, PATIENT).toEqual([first, second]);
+    kill(client);
+    await expectEnd(client);
     expect(client.state.resident).toEqual([]);
   });
 
@@ -110,12 +137,12 @@ describe('the executor of a GPU', () => {
   });
 
   test('that is killed costs its job a new plan, not a verdict, and the next one is served', async () => {
-    fake.control(['delay cuStreamSynchronize 300', 'delay cuEventSynchronize 300']);
+    fake.control(['hang cuEventSynchronize']);
     const client = stage.gpu(device());
-    const running = failureOf(runJob(client, stage.job(GPU_VARIANT)));
-    await expect.poll(() => client.jobsInFlight).toBe(1);
-    process.kill(client.pid ?? 0, 'SIGKILL');
-    expect(await running).toBe('RESIDENCY_LOST EXECUTOR_BYSTANDER');
+    const running = beginJob(client, stage.job(GPU_VARIANT));
+    await running.computing;
+    kill(client);
+    expect(await running.failure).toBe('RESIDENCY_LOST EXECUTOR_BYSTANDER');
     fake.control([]);
     expect((await runJob(client, stage.job(GPU_VARIANT))).rows).toBeGreaterThan(0);
     expect(client.quarantine).toBeNull();
@@ -149,7 +176,7 @@ describe('a device that cannot serve', () => {
     let now = 1_000_000;
     const client = stage.gpu(device(), { health: new DeviceHealth({ now: () => now }) });
     await failureOf(runJob(client, stage.job(GPU_VARIANT)));
-    await expect.poll(() => client.pid).toBeNull();
+    await expectEnd(client);
     fake.control([]);
     now += 29_999;
     client.reopenIfDue();
@@ -161,7 +188,7 @@ describe('a device that cannot serve', () => {
     expect(client.pid).toBeNull();
     client.reopenIfDue();
     expect(client.pid).not.toBeNull();
-    await expect.poll(() => client.quarantine, { timeout: 20_000 }).toBeNull();
+    await expect.poll(() => client.quarantine, PATIENT).toBeNull();
     expect((await runJob(client, stage.job(GPU_VARIANT))).rows).toBeGreaterThan(0);
   });
 
@@ -169,7 +196,7 @@ describe('a device that cannot serve', () => {
     fake.control(['hang cuInit']);
     const client = stage.gpu(device(), { startMs: 1_500 });
     await failureOf(runJob(client, stage.job(GPU_VARIANT)));
-    await expect.poll(() => client.pid).toBeNull();
+    await expectEnd(client);
     expect(client.quarantine).toMatch(/^EXECUTOR_START_FAILED: .*ready within 1500 ms/u);
   });
 
@@ -221,19 +248,24 @@ describe('a device that fails at work', () => {
     expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toBe(
       'KERNEL_FAULT DEVICE_LOST',
     );
-    await expect.poll(() => client.pid).toBeNull();
+    await expectEnd(client);
     fake.control([]);
     expect((await runJob(client, stage.job(GPU_VARIANT))).rows).toBeGreaterThan(0);
     expect(client.quarantine).toBeNull();
   });
 
   test('is lost under two jobs: both are planned again, and a suspect runs alone', async () => {
-    fake.control(['delay cuLaunchKernel 500', 'fail cuLaunchKernel 719']);
+    fake.control(['hang cuEventRecord']);
     const client = stage.gpu(device());
-    const both = await Promise.all([
-      failureOf(runJob(client, stage.job(GPU_VARIANT, { endTile: 1 }))),
-      failureOf(runJob(client, stage.job(GPU_VARIANT, { firstTile: 1, endTile: 2 }))),
-    ]);
+    const jobs = [
+      beginJob(client, stage.job(GPU_VARIANT, { endTile: 1 })),
+      beginJob(client, stage.job(GPU_VARIANT, { firstTile: 1, endTile: 2 })),
+    ];
+    await Promise.all(jobs.map(({ computing }) => computing));
+    // Both have told that they compute; both calls are on the device a moment later.
+    await elapsed(1_000);
+    fake.control(['fail cuLaunchKernel 719']);
+    const both = await Promise.all(jobs.map(({ failure }) => failure));
     expect(both).toEqual(both.map(() => 'RESIDENCY_LOST EXECUTOR_BYSTANDER'));
     expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toBe(
       'KERNEL_FAULT DEVICE_LOST',
@@ -250,7 +282,7 @@ describe('a device that fails at work', () => {
     }
     await failureOf(runJob(client, stage.job(GPU_VARIANT)));
     expect(client.quarantine).toMatch(/^DEVICE_LOST: lost 3 times within 10 minutes/u);
-    await expect.poll(() => client.pid).toBeNull();
+    await expectEnd(client);
     now += 9 * 60_000;
     expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toBe(
       'RESIDENCY_LOST DEVICE_LOST',
@@ -270,7 +302,7 @@ describe('a device that fails at work', () => {
       expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toBe(
         'KERNEL_FAULT EXECUTOR_HUNG',
       );
-      await expect.poll(() => client.pid).toBeNull();
+      await expectEnd(client);
       expect(livingChildren()).toEqual([]);
     },
   );
