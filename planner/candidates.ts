@@ -131,28 +131,28 @@ function screenOnDevice(
   if (size !== null) {
     return { deviceId, reject: size };
   }
-  const admitted = { variant, device, precision, memory };
-  return { ...admitted, ...judged(request, variant, device) };
+  return judged(request, { variant, device, precision, memory });
 }
 
-/** Expected rate and score: by finishing time where devices are compared. */
+/** Adds expected rate and score: by finishing time where devices are compared. */
 function judged(
   { input, policy, variants, byTime }: ScreeningRequest,
-  variant: VariantSpec,
-  device: DeviceSnapshot,
-): Pick<Admitted, 'rate' | 'score' | 'placed'> {
+  { variant, device, precision, memory }: Omit<Admitted, 'rate' | 'score'>,
+): Admitted {
   const { placement, scoring } = policy;
   const rate = expectedRate(input, variant, device, variants);
   if (placement === undefined || !byTime) {
     const rows = Math.max(1, input.work.rows);
     const speed = rows / predictedSeconds(rate, rows);
-    return { rate, score: scoreVariant(scoring, input, variant, speed) };
+    const score = scoreVariant(scoring, input, variant, speed);
+    return { variant, device, precision, memory, rate, score };
   }
   const placed = placementOf(policy, placement, input, variant, device, rate);
   const { previous } = input;
   const ranBefore = previous?.variant === variant.id && previous.deviceId === device.deviceId;
   const score = scorePlacement(scoring, input, placed, ranBefore ? placement.stickiness : null);
-  return { rate: device.kind === 'gpu' ? deviceRate(placed, rate) : rate, score, placed };
+  const shown = device.kind === 'gpu' ? deviceRate(placed, rate) : rate;
+  return { variant, device, precision, memory, rate: shown, score, placed };
 }
 
 /** Where the variant would run: device state, pins, requested mode, chosen runtime, exclusions. */
