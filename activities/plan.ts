@@ -1,5 +1,8 @@
 // Owns the plan activity: it reads this host's telemetry, completes the PlanInput and calls the pure
 // planner. Its scheduled arguments plus its answer are the whole PlanInput and Plan, nothing twice.
+//
+// I1 between the look at what is under way on the devices and the note of what is planned for them nothing
+//    else runs: plans that share a reading do not share an idle device
 import { completeRequest, plan, policyById } from '../planner/index.ts';
 import type { Registry } from '../registry/index.ts';
 import type { TelemetrySnapshot } from '../telemetry/index.ts';
@@ -14,6 +17,8 @@ export interface PlanDependencies {
   readonly leases: LeaseBook;
   readonly snapshot: () => TelemetrySnapshot | Promise<TelemetrySnapshot>;
   readonly plannedWork?: PlannedWork;
+  /** Chunks that run on a device or are on their way there, at this moment; default: as the snapshot says. */
+  readonly slotsBusy?: (deviceId: string) => number;
 }
 
 /** Creates the activities of one host queue. */
@@ -28,17 +33,23 @@ export function createHostActivities(dependencies: PlanDependencies): HostActivi
 }
 
 async function planChunk(
-  { registry, leases, snapshot, plannedWork }: PlanDependencies,
+  { registry, leases, snapshot, plannedWork, slotsBusy }: PlanDependencies,
   call: PlanCall,
 ): Promise<PlanAnswer> {
   leases.hold(call.leaseId).done();
+  // A plan that this one replaces is on its way no more.
+  plannedWork?.ended(call.leaseId);
   if (call.registryDigest !== null && call.registryDigest !== registry.digest) {
     throw new ActivityError(
       'REGISTRY_DIFFERS',
       `host cannot plan for this run: expected registry ${call.registryDigest.slice(0, 12)}, got ${registry.digest.slice(0, 12)}; start this host with the version of tileloom that started the run`,
     );
   }
-  const reading = fittingSnapshot(await snapshot(), call.request);
+  const taken = await snapshot();
+  const reading = fittingSnapshot(
+    slotsBusy === undefined ? taken : withSlotsBusy(taken, slotsBusy),
+    call.request,
+  );
   const policy = policyById(call.request.policyId);
   const input = completeRequest(call.request, reading, {
     policy: { id: policy.id, digest: policy.digest },
@@ -52,4 +63,14 @@ async function planChunk(
     policy: input.policy,
     registry: input.registry,
   };
+}
+
+function withSlotsBusy(
+  snapshot: TelemetrySnapshot,
+  slotsBusy: (deviceId: string) => number,
+): TelemetrySnapshot {
+  const devices = snapshot.devices.map((device) =>
+    device.slotsBusy === null ? device : { ...device, slotsBusy: slotsBusy(device.deviceId) },
+  );
+  return { ...snapshot, devices };
 }

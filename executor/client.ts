@@ -42,7 +42,6 @@ export interface ExecutorClientOptions extends ExecutorOptions {
 
 /** What a client knows of its device. */
 export interface ExecutorState {
-  readonly slotsBusy: number;
   /** Why the device is out of service, or null. */
   readonly quarantine: string | null;
   /** Keys of layers whose index lies on the device. */
@@ -110,7 +109,7 @@ export class ExecutorClient {
 
   /** The state for a snapshot; asking changes nothing. */
   get state(): ExecutorState {
-    return { slotsBusy: this.#chunks, quarantine: this.quarantine, resident: this.#resident };
+    return { quarantine: this.quarantine, resident: this.#resident };
   }
 
   /** Tries a device that is out of service again, where it is time for that. */

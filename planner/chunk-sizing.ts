@@ -132,8 +132,11 @@ function byTimeAndBytes(
   }
   const hostPct = hostMemoryUsedPct(snapshot);
   const devicePct = isOnGpu(chosen) ? deviceMemoryUsedPct(chosen.device) : null;
-  const usedPct = Math.round(Math.max(hostPct ?? 0, devicePct ?? 0));
-  if (usedPct >= policy.telemetry.memoryPressureFromPct) {
+  const mostPct = Math.max(hostPct ?? 0, devicePct ?? 0);
+  const usedPct = Math.round(mostPct);
+  // Policies without placement compare what is shown.
+  const comparedPct = policy.placement === undefined ? usedPct : mostPct;
+  if (comparedPct >= policy.telemetry.memoryPressureFromPct) {
     const factor = chunking.pressureFactor;
     wanted = {
       rows: Math.max(1, Math.floor(wanted.rows * factor)),

@@ -42,7 +42,7 @@ export function memoryModel(
   const bytesPerRow = work.bytesPerRow + variant.memory.bytesPerRow + work.bytesOutPerRow;
   const bytesPerBatch = work.features * work.measures * policy.bytesPerFeatureMeasure;
   if (device.kind !== 'cpu' && policy.device !== undefined) {
-    const slotBytes = slotBytesWithin(policy.device, device.memFreeBytes, device);
+    const slotBytes = slotBytesOf(policy.device, device, device.memFreeBytes, holdsArenas(device));
     return {
       processBytes: 0,
       baseBytes: variant.memory.indexFactor * work.indexBytes,
@@ -75,7 +75,8 @@ export function memoryModel(
  * Why a GPU has no room for one tile of the work beside the layer's index, or null.
  *
  * What the executor there holds already (resident indexes, and arenas with them) needs no free bytes.
- * Free bytes that are unknown refuse nothing.
+ * Free bytes that are unknown refuse nothing. What the executor was told to take at most bounds it as the
+ * size of the device does.
  */
 export function roomReject(
   { device: policy }: MemoryPolicy,
@@ -90,12 +91,12 @@ export function roomReject(
   const tileBytes = Math.min(work.rows, work.tileRows) * arenaBytesPerRow(input, variant);
   const indexBytes = variant.memory.indexFactor * work.indexBytes;
   const lacks = (bytes: number | null, index: number, hasArenas: boolean): boolean => {
-    if (bytes === null) {
-      return tileBytes > policy.slotBytes;
-    }
-    const slotBytes = hasArenas ? policy.slotBytes : slotBytesWithin(policy, bytes, null);
-    const arenas = hasArenas ? 0 : variant.memory.fixedBytes + policy.slots * slotBytes;
-    return tileBytes > slotBytes || index + arenas > Math.floor(bytes * policy.freeShare);
+    const slotBytes = slotBytesOf(policy, device, bytes, hasArenas);
+    const arenas = policy.slots * slotBytes;
+    const taken = index + (hasArenas ? 0 : variant.memory.fixedBytes + arenas);
+    return (
+      tileBytes > slotBytes || taken > shareOf(policy, bytes) || index + arenas > toldBytes(device)
+    );
   };
   if (lacks(device.memTotalBytes, indexBytes, false)) {
     return 'MEMORY_EXCEEDED';
@@ -105,15 +106,25 @@ export function roomReject(
 }
 
 /** Bytes of one arena as the executor chooses them: less than the most where memory is scarce. */
-function slotBytesWithin(
-  { slots, slotBytes, freeShare }: DeviceMemoryPolicy,
+function slotBytesOf(
+  policy: DeviceMemoryPolicy,
+  device: DeviceSnapshot,
   freeBytes: number | null,
-  device: DeviceSnapshot | null,
+  hasArenas: boolean,
 ): number {
-  if (freeBytes === null || (device !== null && holdsArenas(device))) {
-    return slotBytes;
-  }
-  return Math.min(slotBytes, Math.floor((freeBytes * freeShare) / 2 / slots));
+  const free = hasArenas ? Infinity : shareOf(policy, freeBytes);
+  const usable = Math.min(free, toldBytes(device));
+  return Math.min(policy.slotBytes, Math.floor(usable / 2 / policy.slots));
+}
+
+/** What an executor takes of so many bytes at most; Infinity where they are unknown. */
+function shareOf({ freeShare }: DeviceMemoryPolicy, bytes: number | null): number {
+  return bytes === null ? Infinity : Math.floor(bytes * freeShare);
+}
+
+/** What the executor of a device was told to take at most. */
+function toldBytes({ gpu }: DeviceSnapshot): number {
+  return gpu?.memoryBytesMax ?? Infinity;
 }
 
 /** A device with an index on it has an executor, which keeps its arenas. */

@@ -36,6 +36,8 @@ export interface GpuMetrics {
   readonly pcieGeneration: number | null;
   /** Layers whose index lies in device memory (`WorkloadProfile.layer`). */
   readonly resident: readonly string[];
+  /** Device memory that the executor was told to take at most; absent: as much as is free. */
+  readonly memoryBytesMax?: number;
   /**
    * Metric (or `all`) → why it is null: `not-supported`, `no-symbol`, `no-permission`, `gpu-lost`,
    * `timeout` …; absent: all were read.

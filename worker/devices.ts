@@ -53,6 +53,8 @@ export interface DeviceSettings {
  * as many (`memory.device.slots` of its policy; a test holds both together).
  */
 export const GPU_SLOTS = 3;
+/** Chunks that overlap on a device: one is planned, read and copied while another is computed. */
+export const LANES_PER_DEVICE = 2;
 const STALL_MS = 60_000;
 const LOAD_MS = 15 * 60_000;
 const CANCEL_GRACE_MS = 3_000;
@@ -124,21 +126,28 @@ export function reopenGpus(gpus: readonly WorkerDevice[]): void {
   for (const { executor } of gpus) executor.reopenIfDue();
 }
 
-/** GPUs as a snapshot shows them. */
+/**
+ * GPUs as a snapshot shows them.
+ *
+ * @param busyOn chunks that run on a device or are on their way there
+ * @param memoryBytesMax what the worker was told that each may take; null: no more than is free
+ */
 export function gpuStates(
   gpus: readonly WorkerDevice[],
-  plannedFor: (deviceId: string) => number,
+  busyOn: (deviceId: string) => number,
+  memoryBytesMax: number | null,
 ): readonly GpuDeviceState[] {
   return gpus.flatMap(({ gpu, deviceClass, executor }) => {
     if (gpu === null) return [];
     const { uuid, pciBusId, name, memTotalBytes, fp64Ratio } = gpu;
-    const { slotsBusy, quarantine, resident } = executor.state;
+    const { quarantine, resident } = executor.state;
     return [
       {
         ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio, quarantine, resident },
         deviceClass: deviceClass ?? 'gpu',
-        slotsBusy: slotsBusy + plannedFor(uuid),
-        slots: 1,
+        slotsBusy: busyOn(uuid),
+        slots: LANES_PER_DEVICE,
+        memoryBytesMax,
       },
     ];
   });

@@ -33,13 +33,16 @@ export interface QueueParts {
   readonly devices: DeviceSet;
   readonly probe: HostProbe;
   readonly plannedWork: PlannedWork;
+  /** Chunks that run on a device or are on their way there. */
+  readonly slotsBusy: (deviceId: string) => number;
   readonly inFlight: InFlight;
 }
 
 /** Creates the workers of this process, which do not run yet. */
 export async function createWorkers(parts: QueueParts): Promise<readonly Worker[]> {
   const common = commonOptions(parts);
-  const { host, leases, devices, registry, probe, client, roots, cacheDir, plannedWork } = parts;
+  const { host, leases, devices, registry, probe, client, roots, cacheDir } = parts;
+  const { plannedWork, slotsBusy } = parts;
   const leaseBook = leases.book();
   const slots = leases.capacity * 2 + 2;
   const activityWorker = (
@@ -72,7 +75,9 @@ export async function createWorkers(parts: QueueParts): Promise<readonly Worker[
     activityWorker(
       QUEUES.host(host),
       {
-        ...createHostActivities({ registry, leases: leaseBook, snapshot: probe.read, plannedWork }),
+        ...createHostActivities({
+          ...{ registry, leases: leaseBook, snapshot: probe.read, plannedWork, slotsBusy },
+        }),
         ...poolActivities,
       },
       { maxConcurrentActivityTaskExecutions: slots },

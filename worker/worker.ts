@@ -7,7 +7,14 @@ import type { Logger } from 'pino';
 import { PlannedWork } from '../activities/index.ts';
 import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
-import { findDevices, gpuStates, hasGpuInService, reopenGpus, type DeviceSet } from './devices.ts';
+import {
+  findDevices,
+  gpuStates,
+  hasGpuInService,
+  LANES_PER_DEVICE,
+  reopenGpus,
+  type DeviceSet,
+} from './devices.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';
@@ -48,7 +55,6 @@ export interface RunningWorker {
   shutdown(): Promise<void>;
 }
 
-const LANES_PER_DEVICE = 2;
 const LEASE_TTL_MS = 30_000;
 const DRAIN_POLL_MS = 50;
 const GPU_OPEN_MS = 10_000;
@@ -76,6 +82,8 @@ interface WorkerParts {
   readonly threads: number;
   readonly probe: HostProbe;
   readonly plannedWork: PlannedWork;
+  /** Chunks that run on a device or are on their way there. */
+  readonly slotsBusy: (deviceId: string) => number;
 }
 
 async function createParts(
@@ -106,7 +114,10 @@ async function createParts(
     now: () => Date.now(),
   });
   const plannedWork = new PlannedWork();
-  const plannedFor = (deviceId: string): number => plannedWork.count(deviceId);
+  const slotsBusy = (deviceId: string): number => {
+    const found = devices.all.find((device) => device.deviceId === deviceId);
+    return (found?.executor.jobsInFlight ?? 0) + plannedWork.count(deviceId);
+  };
   const reopen = createReopener({
     isInService: () => devices.gpus.length === 0 || hasGpuInService(devices.gpus),
     look: () => {
@@ -124,17 +135,18 @@ async function createParts(
     bootId: identity.bootId,
     coresMax: threads,
     cpuState: () => {
-      const { slotsBusy, quarantine } = devices.cpu.executor.state;
-      return { slotsBusy: slotsBusy + plannedFor('cpu'), slots: 1, quarantine };
+      const { deviceId, executor } = devices.cpu;
+      return { slotsBusy: slotsBusy(deviceId), slots: 1, quarantine: executor.quarantine };
     },
     gpus: () => {
       // Whoever plans would use them: what is out of service is looked at before it is told.
       reopenGpus(devices.gpus);
-      return gpuStates(devices.gpus, plannedFor);
+      return gpuStates(devices.gpus, slotsBusy, options.gpuMemoryBytesMax ?? null);
     },
     gpuProblem: devices.gpuProblem,
   });
-  return { options, identity, devices, leases, registry, log, threads, probe, plannedWork };
+  const parts = { options, identity, devices, leases, registry, log, threads };
+  return { ...parts, probe, plannedWork, slotsBusy };
 }
 
 function statesOf({ all }: DeviceSet): Parameters<typeof writeDeviceStates>[1] {
@@ -155,7 +167,8 @@ function elapsed(delayMs: number): Promise<void> {
 }
 
 async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
-  const { options, identity, devices, leases, log, probe, registry, plannedWork } = parts;
+  const { options, identity, devices, leases, log, probe, registry, plannedWork, slotsBusy } =
+    parts;
   const { connectionOptions, namespace } = options.settings;
   const native = await NativeConnection.connect(connectionOptions);
   const connection = await Connection.connect(connectionOptions);
@@ -165,7 +178,7 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const workers = await createWorkers({
     ...{ connection: native, namespace, client, roots: options.roots, registry },
     ...{ host: identity.hostId, bootId: identity.bootId, cacheDir: homePaths().layers },
-    ...{ leases, devices, probe, plannedWork, inFlight },
+    ...{ leases, devices, probe, plannedWork, slotsBusy, inFlight },
   });
   const recovered = await failLostActivities(client, inFlight);
   // A host polls for GPU work only once it knows whether it can do any; a slow device is not waited for.

@@ -25,6 +25,8 @@ export interface GpuDeviceState {
   /** Starts with the code of the error that took it out of service. */
   readonly quarantine: string | null;
   readonly resident: readonly string[];
+  /** Device memory that the executor was told to take at most; absent or null: as much as is free. */
+  readonly memoryBytesMax?: number | null;
 }
 
 const NAME_LENGTH_MAX = 32;
@@ -56,7 +58,7 @@ export function gpuDevices(
       slotsBusy: state.slotsBusy,
       slots: state.slots,
       quarantine: state.quarantine?.slice(0, QUARANTINE_LENGTH_MAX) ?? lossOf(metrics),
-      gpu: gpuMetrics(metrics, state.resident),
+      gpu: gpuMetrics(metrics, state),
     };
   });
 }
@@ -90,7 +92,10 @@ function deviceOf(reading: NvmlDeviceReading): DeviceSnapshot {
   };
 }
 
-function gpuMetrics(reading: NvmlDeviceReading, resident: readonly string[]): GpuMetrics {
+function gpuMetrics(
+  reading: NvmlDeviceReading,
+  { resident, memoryBytesMax = null }: GpuDeviceState,
+): GpuMetrics {
   const unread = shortened(reading.unread);
   return {
     powerWatts: reading.powerWatts,
@@ -98,6 +103,7 @@ function gpuMetrics(reading: NvmlDeviceReading, resident: readonly string[]): Gp
     eccErrors: reading.eccErrors,
     pcieGeneration: reading.pcieGeneration,
     resident: resident.slice(0, RESIDENT_MAX),
+    ...(memoryBytesMax === null ? {} : { memoryBytesMax }),
     ...(unread === null ? {} : { unread }),
   };
 }

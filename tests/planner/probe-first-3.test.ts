@@ -1,14 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { canonicalJson } from '../../core/index.ts';
 import { REGISTRY, findVariant } from '../../registry/index.ts';
-import {
-  emptyHistory,
-  foldOutcome,
-  shapeBucket,
-  type DeviceSnapshot,
-  type GpuMetrics,
-  type HistoryDigest,
-} from '../../telemetry/index.ts';
+import { foldOutcome, shapeBucket, type DeviceSnapshot } from '../../telemetry/index.ts';
 import {
   CPU,
   GIB,
@@ -19,61 +12,21 @@ import {
   makeInput,
   makePin,
   pinned,
-  planned,
   refused,
   rejectsOf,
-  type InputChanges,
 } from './fixtures.ts';
-
-const CUDA = 'assign/cuda-grid-fp64@1';
-const AVX2 = 'assign/grid-avx2@1';
-const LAYER = 'c0ffee-half-open-first';
-const METRICS: GpuMetrics = {
-  powerWatts: 100,
-  clockEvents: [],
-  eccErrors: 0,
-  pcieGeneration: 5,
-  resident: [],
-};
-const IDLE: DeviceSnapshot = { ...GPU, slotsBusy: 0, slots: 2, gpu: METRICS };
-const SECOND: DeviceSnapshot = { ...IDLE, deviceId: 'GPU-2' };
-const WARM: DeviceSnapshot = { ...IDLE, gpu: { ...METRICS, resident: [LAYER] } };
-
-const LARGE = { rows: 200_000_000, remainingRows: 2_000_000_000, layer: LAYER };
-const RESERVED = { where: { reservedTiles: Math.ceil(LARGE.rows / WORK.tileRows) } };
-
-interface Speeds {
-  readonly cpu?: number;
-  readonly gpu?: number;
-}
-
-/** A history of full chunks, in which fixed costs hardly show. */
-function measured({ cpu, gpu }: Speeds, chunks = 3): HistoryDigest {
-  let history = emptyHistory();
-  for (const [variant, deviceClass, rate] of [
-    [AVX2, CPU.deviceClass, cpu],
-    [CUDA, GPU.deviceClass, gpu],
-  ] as const) {
-    for (let chunk = 0; rate !== undefined && chunk < chunks; chunk += 1) {
-      const [seconds, predictedSeconds] = [4, 4];
-      const outcome = { variant, deviceClass, shape: shapeBucket(WORK), rows: rate * seconds };
-      history = foldOutcome(history, { ...outcome, seconds, predictedSeconds, failed: false });
-    }
-  }
-  return history;
-}
-
-function onHost(devices: readonly DeviceSnapshot[], changes: InputChanges = {}) {
-  const { work, ...rest } = changes;
-  return planned(
-    makeInput({
-      snapshot: { ...GPU_SNAPSHOT, devices },
-      ...RESERVED,
-      ...rest,
-      work: { ...LARGE, ...work },
-    }),
-  );
-}
+import {
+  AVX2,
+  CUDA,
+  IDLE,
+  LARGE,
+  METRICS,
+  RESERVED,
+  SECOND,
+  WARM,
+  measured,
+  onHost,
+} from './gpu-fixtures.ts';
 
 const placeOf = (plan: ReturnType<typeof onHost>): string => `${plan.variant} ${plan.deviceId}`;
 
@@ -359,6 +312,7 @@ describe('the state of a GPU', () => {
 
   test.each([
     [0.84, 1],
+    [0.8499, 1],
     [0.85, 0.25],
   ])('memory that is %s full makes chunks of %s', (used, factor) => {
     const free = { memTotalBytes: 100 * GIB, memFreeBytes: 100 * GIB * (1 - used) };
@@ -384,55 +338,6 @@ describe('the state of a GPU', () => {
     const plan = onHost([CPU, { ...IDLE, fp64Ratio: 1 / 64 }], { history: slow });
     expect(codesOf(plan)).not.toContain('PRECISION_NO_VARIANT');
     expect(codesOf(plan)).toContain('PRECISION_CPU');
-  });
-});
-
-describe('memory of a GPU', () => {
-  const history = measured({ gpu: 900e6 }, 30);
-
-  test('the size of a chunk costs none beside the index and three arenas', () => {
-    const plan = onHost([WARM], { history });
-    expect(plan.chunkTiles * WORK.tileRows).toBeGreaterThan(100_000_000);
-    expect(plan.predicted.peakBytes).toBe(WORK.indexBytes + 3 * 256 * 2 ** 20);
-  });
-
-  test('pinned mirrors count against the limit of the run', () => {
-    const limits = (bytes: number) => ({ limits: { memoryBytesMax: bytes }, history });
-    const least = 3 * 256 * 2 ** 20 + WORK.indexBytes;
-    expect(onHost([IDLE], limits(least)).runtime).toBe('gpu');
-    const snapshot = { ...GPU_SNAPSHOT, devices: [IDLE] };
-    const refusal = refused(
-      makeInput({ snapshot, ...RESERVED, work: LARGE, ...limits(least - 1) }),
-    );
-    expect(rejectsOf(refusal)[CUDA]).toBe('MEMORY_EXCEEDED');
-    expect(refusal.reasons).toContainEqual({ code: 'RELEASE_BY_MEMORY', params: { bytes: least } });
-  });
-
-  test('arenas shrink where the device is nearly full, until a tile has no room', () => {
-    const peakWith = (memFreeBytes: number) =>
-      onHost([{ ...IDLE, memFreeBytes }], { history }).predicted.peakBytes;
-    expect(peakWith(GIB)).toBe(WORK.indexBytes + 3 * Math.floor((GIB * 0.875) / 6));
-    const none = { ...IDLE, memFreeBytes: 0.3 * GIB };
-    const snapshot = { ...GPU_SNAPSHOT, devices: [none] };
-    const refusal = refused(makeInput({ snapshot, ...RESERVED, work: LARGE, history }));
-    expect(rejectsOf(refusal)[CUDA]).toBe('DEVICE_MEMORY_EXHAUSTED');
-    expect(codesOf(refusal)).toContain('RELEASE_BY_RECOVERY');
-  });
-
-  test('what the executor holds already needs no free memory', () => {
-    expect(onHost([{ ...WARM, memFreeBytes: 0 }], { history }).runtime).toBe('gpu');
-  });
-
-  test('a tile that is larger than an arena is refused', () => {
-    const work = { tileRows: 8_000_000 };
-    const plan = onHost([CPU, WARM], { history, work });
-    expect(rejectsOf(plan)[CUDA]).toBe('MEMORY_EXCEEDED');
-  });
-
-  test('after running out of memory chunks are smaller', () => {
-    const plan = onHost([WARM], { history, limits: { chunkRowsMax: 1_000_000 } });
-    expect(plan.chunkTiles).toBe(15);
-    expect(codesOf(plan)).toContain('CHUNK_AFTER_OOM');
   });
 });
 
