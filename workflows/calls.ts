@@ -27,15 +27,22 @@ const HEARTBEAT_TIMEOUT_MS = 4_000;
 const IO_HEARTBEAT_TIMEOUT_MS = 20_000;
 
 /**
- * Waits until a host with a free lane slot answers; there is no limit to that. Who gives up waits for the
- * answer of a host that has just taken the claim: a lease that nobody knows of blocks its slot for as
- * long as it lasts.
+ * Waits until a host with a free lane slot answers. Who gives up waits for the answer of a host that has
+ * just taken the claim: a lease that nobody knows of blocks its slot for as long as it lasts.
+ *
+ * @param limitMs how long a host may take to pick the claim up; null: there is no limit
  */
-export function claimHost(queue: string, id: string, request: ClaimRequest): Promise<HostLease> {
+export function claimHost(
+  queue: string,
+  id: string,
+  request: ClaimRequest,
+  limitMs: number | null,
+): Promise<HostLease> {
   const { claimHost: claim } = proxyActivities<PoolActivities>({
     taskQueue: queue,
     activityId: id,
     startToCloseTimeout: '10 seconds',
+    ...(limitMs === null ? {} : { scheduleToStartTimeout: limitMs }),
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { initialInterval: '200ms', backoffCoefficient: 1.5, maximumInterval: '5 seconds' },
     summary: `lane ${request.lane} of shard ${request.shard}`,

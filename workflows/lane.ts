@@ -5,7 +5,7 @@
 // I2 right before execute the plan's epoch is compared with the operator's: an older plan is
 //    superseded, and nothing starts while the run is paused
 // I3 each failure goes through reactions.ts; nothing is retried here
-import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
 import { pauseSentence } from '../operator/index.ts';
 import type { Pin, Plan } from '../planner/index.ts';
 import type { HostLease, PlanAnswer } from './activity-contract.ts';
@@ -32,12 +32,13 @@ import {
   planCall,
   rowsOf,
 } from './planning.ts';
-import { react, reactToRefusal, type Attempt, type Reaction } from './reactions.ts';
+import { react, reactToRefusal, reactToSilence, type Attempt, type Reaction } from './reactions.ts';
 import {
   abandon,
   commit,
   count,
   hasWork,
+  othersWork,
   reserve,
   shrink,
   type Lane,
@@ -59,6 +60,9 @@ export interface LanePort {
   readonly executing: (scope: CancellationScope) => () => void;
 }
 
+/** Time-outs of a host that a lane waits for another one, once one has refused. */
+const CLAIM_TIMEOUTS = 3;
+
 export function createLane(index: number): Lane {
   return {
     index,
@@ -75,6 +79,7 @@ export function createLane(index: number): Lane {
     inputWaits: 0,
     holds: 0,
     surprises: 0,
+    refused: null,
     status: statusOf(index, 'idle', null),
   };
 }
@@ -110,10 +115,6 @@ export async function runLane(shard: ShardState, lane: Lane, port: LanePort): Pr
   }
 }
 
-function othersWork(shard: ShardState): boolean {
-  return [...shard.lanes.values()].some(({ reservation }) => reservation !== null);
-}
-
 /** Waits for work of other lanes to come back, or for the operator, without holding a lease. */
 async function rest(shard: ShardState, lane: Lane, port: LanePort): Promise<void> {
   dropLease(lane, port);
@@ -145,18 +146,24 @@ async function claim(shard: ShardState, lane: Lane, port: LanePort): Promise<voi
   const scope = new CancellationScope();
   const forget = port.interruptible(scope);
   try {
-    lane.lease = await scope.run(() => claimHost(place.queue, id, request));
+    const { hostTimeoutMs = HOST_TIMEOUT_MS } = shard.input.tuning;
+    const limitMs = lane.refused === null ? null : CLAIM_TIMEOUTS * hostTimeoutMs;
+    lane.lease = await scope.run(() => claimHost(place.queue, id, request, limitMs));
     lane.claimedOn = place.queue;
     lane.leaseChunks = 0;
   } catch (error) {
     if (scope.consideredCancelled || shard.stop !== null || shard.operator.epoch !== epoch) return;
     const failure = classifyFailure(error, scope.consideredCancelled);
-    await follow(shard, lane, port, react(shard, lane, failure, null));
+    const reaction = reactToSilence(shard, lane, failure) ?? react(shard, lane, failure, null);
+    await follow(shard, lane, port, reaction);
   } finally {
     lane.place = null;
     forget();
   }
 }
+
+/** Histories of runs that failed at the first refusal replay as they were. */
+const mayAskAnother = (): boolean => patched('ask-another-host-after-a-refusal');
 
 function claimSentence({ queue, pin }: ClaimPlace): string {
   const because = pin === null ? '' : `, where ${pinWords(pin)} sends it`;
@@ -233,7 +240,8 @@ async function planReservation(
       return null;
     }
     if (isRefusal(answer.decision)) {
-      await follow(shard, lane, port, reactToRefusal(shard, lane, answer.decision));
+      const reaction = reactToRefusal(shard, lane, answer.decision, mayAskAnother);
+      await follow(shard, lane, port, reaction);
       return null;
     }
     const plan = answer.decision;
@@ -304,7 +312,7 @@ async function execute(
     const answer = await scope.run(() => executeOn(queue, order, { ...names, summary }));
     commit(shard, lane, answer);
     learn(shard, lane, plan, answer);
-    Object.assign(lane, { hostLosses: 0, inputWaits: 0, holds: 0, surprises: 0 });
+    Object.assign(lane, { hostLosses: 0, inputWaits: 0, holds: 0, surprises: 0, refused: null });
   } catch (error) {
     const failure = classifyFailure(error, scope.consideredCancelled);
     const attempt: Attempt = {

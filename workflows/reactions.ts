@@ -2,16 +2,18 @@
 // and how long the lane backs off. Each kind of failure has its own bound; only data errors and
 // kernel faults can lead to a parked tile.
 import type { OperatorState } from '../operator/index.ts';
-import type { PlanRefusal } from '../planner/index.ts';
+import type { PlanRefusal, Reason } from '../planner/index.ts';
 import { judgeDataError, judgeKernelFault, judgeRefusal, type Suspect } from './bisection.ts';
 import { pinWords } from './describe.ts';
 import { backOffMs, type Failure } from './failures.ts';
+import { QUEUES } from './activity-contract.ts';
 import type { ParkedSummary, RunFailure, RunFailureCode } from './messages.ts';
 import { rowsOf } from './planning.ts';
 import {
   abandon,
   applyVerdict,
   count,
+  othersWork,
   type Lane,
   type Reservation,
   type ShardState,
@@ -21,6 +23,8 @@ import {
 const HOST_LOSSES_MAX = 200;
 const INPUT_WAITS_MAX = 60;
 const SURPRISES_MAX = 5;
+/** Hosts of the GPU pool that may refuse one after the other. */
+const REFUSALS_MAX = 5;
 
 /** What the lane does next. */
 export interface Reaction {
@@ -220,9 +224,17 @@ function suspectOf(range: Reservation): Suspect {
 
 /**
  * Reacts to a plan that was refused: narrows a suspect down, waits while exclusions are in flux or
- * the refusal says hold, else fails the run with the refusal's code.
+ * the refusal says hold, asks another host where GPUs of this one are in the way, else fails the run with
+ * the refusal's code.
+ *
+ * @param mayAskAnother asked only where it matters
  */
-export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefusal): Reaction {
+export function reactToRefusal(
+  shard: ShardState,
+  lane: Lane,
+  refusal: PlanRefusal,
+  mayAskAnother: () => boolean,
+): Reaction {
   lane.planLease = null;
   const range = lane.reservation;
   const sentence = refusalSentence(refusal, shard.operator);
@@ -238,7 +250,47 @@ export function reactToRefusal(shard: ShardState, lane: Lane, refusal: PlanRefus
     return GO_ON;
   }
   abandon(shard, lane);
-  return refusal.onRefusal === 'hold' ? waitFor(lane, sentence) : fail(refusal.code, sentence);
+  if (refusal.onRefusal === 'hold') return waitFor(lane, sentence);
+  const helps = lane.claimedOn === QUEUES.poolCuda && refusal.reasons.some(namesAnotherHost);
+  return helps && mayAskAnother()
+    ? askAnother(shard, lane, { code: refusal.code, message: sentence })
+    : fail(refusal.code, sentence);
+}
+
+/** Whoever claims in the pool of GPUs gets a host with a GPU in service, maybe another one. */
+function askAnother(shard: ShardState, lane: Lane, failure: RunFailure): Reaction {
+  const hosts = (lane.refused?.hosts ?? 0) + 1;
+  if (hosts >= REFUSALS_MAX && !othersWork(shard)) return fail(failure.code, failure.message);
+  lane.refused = { failure, hosts };
+  return {
+    backOffMs: backOffMs(hosts, 250, 5_000),
+    waiting: `asking another host: ${failure.message}`,
+    lease: 'release',
+    failure: null,
+  };
+}
+
+/**
+ * Reacts to a claim that no host picked up after one had refused: follows that refusal, unless other lanes
+ * show that there is a host, whose slots are taken.
+ *
+ * @returns null where no host has refused: the failure is one like others
+ */
+export function reactToSilence(shard: ShardState, lane: Lane, failure: Failure): Reaction | null {
+  if (lane.refused === null || failure.kind !== 'host-lost') return null;
+  if (othersWork(shard)) return GO_ON;
+  const { code: failureCode, message } = lane.refused.failure;
+  return fail(failureCode, `${message}; no other host with a GPU in service has answered`);
+}
+
+const OTHER_HOST_HELPS: ReadonlySet<string> = new Set([
+  'RELEASE_BY_DEVICE',
+  'RELEASE_BY_OTHER_HOST',
+  'RELEASE_BY_RECOVERY',
+]);
+
+function namesAnotherHost({ code: reasonCode }: Reason): boolean {
+  return OTHER_HOST_HELPS.has(reasonCode);
 }
 
 /** Variants excluded on the lane's host that have not failed on this range. */
@@ -253,13 +305,20 @@ function othersAreSuspect(shard: ShardState, lane: Lane): boolean {
   return shard.suspects.length > 0 || others.some(({ reservation }) => reservation?.suspect);
 }
 
+/** Reasons that say what a host lacks. */
+const TELLS_WHY: ReadonlySet<string> = new Set(['GPU_MISSING', 'DEVICE_OUT_OF_SERVICE']);
+
 function refusalSentence(refusal: PlanRefusal, { pins }: OperatorState): string {
   const rejects = refusal.candidates
     .slice(0, 4)
     .map(({ variant, reject }) => `${variant} ${reject ?? ''}`.trim());
   const why = rejects.length > 0 ? rejects : refusal.reasons.map((reason) => reason.code);
+  const missing = refusal.reasons
+    .filter((reason) => TELLS_WHY.has(reason.code))
+    .slice(0, 2)
+    .map(({ params }) => `; ${String(params?.['why'])}`);
   const named = new Set(refusal.reasons.map(({ params }) => params?.['pin']));
   const culprits = pins.filter(({ id }) => named.has(id)).map(pinWords);
   const release = culprits.length > 0 ? `; clearing ${culprits.join(' or ')} would release it` : '';
-  return `no admissible plan (${refusal.code}): ${why.join(', ')}${release}`;
+  return `no admissible plan (${refusal.code}): ${why.join(', ')}${missing.join('')}${release}`;
 }

@@ -69,7 +69,14 @@ export interface Lane {
   inputWaits: number;
   holds: number;
   surprises: number;
+  /** Why hosts with a GPU, one after the other, had no plan for the lane's work; reset by a commit. */
+  refused: RefusedLane | null;
   status: LaneStatus;
+}
+
+export interface RefusedLane {
+  readonly failure: RunFailure;
+  readonly hosts: number;
 }
 
 export interface ShardState {
@@ -157,6 +164,11 @@ export function progressOf(shard: ShardState, state: ShardProgress['state']): Sh
 
 export function hasWork(shard: ShardState): boolean {
   return shard.free.length > 0 || shard.suspects.length > 0;
+}
+
+/** Whether a lane works on a range now. */
+export function othersWork(shard: ShardState): boolean {
+  return [...shard.lanes.values()].some(({ reservation }) => reservation !== null);
 }
 
 /** Reserves the next range: suspects first, else free tiles sized by the last plan's hint. */

@@ -156,7 +156,12 @@ export class SimulatedShard {
     }
     if (planned.variant === null) {
       this.#giveUp(lane);
-      const { failure } = reactToRefusal(state, lane, simulatedRefusal(VARIANTS, 'hold'));
+      const { failure } = reactToRefusal(
+        state,
+        lane,
+        simulatedRefusal(VARIANTS, 'hold'),
+        () => true,
+      );
       must(failure === null, 'a refusal that says hold fails nothing');
       return null;
     }

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { WorkflowFailedError } from '@temporalio/client';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import type { PlanRefusal } from '../../planner/index.ts';
 import type { ExecuteOrder, FailureType } from '../../workflows/activity-contract.ts';
 import { QUEUES } from '../../workflows/activity-contract.ts';
-import { STATUS_QUERY, type RunStatus } from '../../workflows/messages.ts';
+import { STATUS_QUERY, type RunInput, type RunStatus } from '../../workflows/messages.ts';
 import { operate, requestOf } from '../e2e/harness/operators.ts';
 import { startFleet, type Fleet } from '../e2e/harness/simulated-fleet.ts';
 import { failure, runInput, simulatedRefusal } from '../e2e/harness/simulated-values.ts';
@@ -294,6 +295,54 @@ describe('plans that are refused', () => {
     await fleet.addHost('one');
     work.onPlan = async () => simulatedRefusal(work.variants, 'fail');
     expect(await failureOf(fleet.run(runInput(runId)))).toMatchObject({ type: 'PLAN_NO_VARIANT' });
+  });
+});
+
+describe('plans for GPUs that a host refuses, and not to be waited for', () => {
+  const onGpus = (hostTimeoutMs = 5_000): RunInput => {
+    const input = runInput(runId, { tuning: { hostTimeoutMs } });
+    return { ...input, spec: { ...input.spec, plan: { ...input.spec.plan, mode: 'gpu' } } };
+  };
+  const refusal = (): PlanRefusal => ({
+    ...simulatedRefusal(work.variants, 'fail'),
+    reasons: [
+      { code: 'DEVICE_OUT_OF_SERVICE', params: { device: 'GPU-1', why: 'DEVICE_LOST: gone' } },
+      { code: 'RELEASE_BY_DEVICE', params: { kind: 'gpu' } },
+    ],
+  });
+
+  test('are made by another host with a GPU', async () => {
+    const hosts = new Set<string>();
+    work.onPlan = async (_, host) => (host === 'broken' ? refusal() : undefined);
+    work.onExecute = (_, host) => void hosts.add(host);
+    const handle = await fleet.start(onGpus());
+    await fleet.addHost('broken', { cuda: true });
+    await expect.poll(() => work.planned().length, { timeout: 20_000 }).toBeGreaterThan(0);
+    await fleet.addHost('sound', { cuda: true });
+    expect(await handle.result()).toMatchObject({ phase: 'finished' });
+    expect(hosts).toEqual(new Set(['sound']));
+  });
+
+  test('fail the run when the same host refuses again and again', async () => {
+    await fleet.addHost('broken', { cuda: true });
+    work.onPlan = async () => refusal();
+    const { type, message } = await failureOf(fleet.run(onGpus()));
+    expect(type).toBe('PLAN_NO_VARIANT');
+    expect(message).toContain('DEVICE_LOST: gone');
+    expect(work.planned().length).toBeGreaterThan(2);
+  });
+
+  test('fail the run when no other host answers', async () => {
+    const broken = await fleet.addHost('broken', { cuda: true });
+    const vanishing: Promise<void>[] = [];
+    work.onPlan = async () => {
+      if (vanishing.length === 0) vanishing.push(broken.vanish());
+      return refusal();
+    };
+    const { type, message } = await failureOf(fleet.run(onGpus(400)));
+    expect(type).toBe('PLAN_NO_VARIANT');
+    expect(message).toContain('no other host with a GPU in service has answered');
+    await Promise.all(vanishing);
   });
 });
 

@@ -78,7 +78,7 @@ export function planStep(shard: ShardState, lane: Lane, host: SimulatedHost): st
   const { excluded } = planCall(shard, lane, LEASE, reservation).request;
   const variant = host.variants.find((name) => !excluded.some((one) => one.variant === name));
   if (variant === undefined) {
-    return reactToRefusal(shard, lane, simulatedRefusal(host.variants, host.onRefusal));
+    return reactToRefusal(shard, lane, simulatedRefusal(host.variants, host.onRefusal), () => true);
   }
   shrink(shard, lane, host.chunkTiles);
   return variant;

@@ -42,6 +42,8 @@ function installRuntime(): void {
 export interface HostOptions {
   readonly capacity?: number;
   readonly chunksMax?: number;
+  /** Whether it takes claims of work for GPUs. */
+  readonly cuda?: boolean;
   /** Claims and plans, but never picks up an execute. */
   readonly deaf?: boolean;
 }
@@ -189,17 +191,25 @@ async function addHost(
     book.release(leaseId);
   };
   const fixed = { type: 'fixed-size', numSlots: 2 } as const;
+  const pools = [
+    { taskQueue: QUEUES.poolAny, supplier: pool.supplier },
+    ...(options.cuda === true
+      ? [{ taskQueue: QUEUES.poolCuda, supplier: pool.createSupplier(() => true) }]
+      : []),
+  ];
   const stops = await Promise.all([
-    create({
-      taskQueue: QUEUES.poolAny,
-      activities: { claimHost },
-      tuner: {
-        workflowTaskSlotSupplier: fixed,
-        activityTaskSlotSupplier: pool.supplier,
-        localActivityTaskSlotSupplier: fixed,
-        nexusTaskSlotSupplier: fixed,
-      },
-    }),
+    ...pools.map(({ taskQueue, supplier }) =>
+      create({
+        taskQueue,
+        activities: { claimHost },
+        tuner: {
+          workflowTaskSlotSupplier: fixed,
+          activityTaskSlotSupplier: supplier,
+          localActivityTaskSlotSupplier: fixed,
+          nexusTaskSlotSupplier: fixed,
+        },
+      }),
+    ),
     create({ taskQueue: QUEUES.host(name), activities: { plan, releaseLease, claimHost } }),
     ...(options.deaf === true
       ? []

@@ -158,10 +158,12 @@ export const MUTANTS: readonly Mutant[] = [
     from: `taskQueue: queue,
     activityId: id,
     startToCloseTimeout: '10 seconds',
+    ...(limitMs === null ? {} : { scheduleToStartTimeout: limitMs }),
     cancellationType: ActivityCancellationType.`,
     to: `taskQueue: queue,
     activityId: id,
     startToCloseTimeout: '10 seconds',
+    ...(limitMs === null ? {} : { scheduleToStartTimeout: limitMs }),
     cancellationType: ActivityCancellationType.ABANDON ?? ActivityCancellationType.`,
   },
 ];
