@@ -1,9 +1,9 @@
 // Owns where benchmark results are kept: bench/record/<machine>/<date>-<name>.json, with what a reader
 // needs to judge them.
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { commitOf } from './gpu/commit.ts';
 
 /** Writes a record below the working directory. @returns its path */
 export function writeRecord(name: string, facts: Readonly<Record<string, unknown>>): string {
@@ -12,11 +12,10 @@ export function writeRecord(name: string, facts: Readonly<Record<string, unknown
   const folder = join(process.cwd(), 'bench', 'record', machine);
   mkdirSync(folder, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   const record = {
     schema: 'tileloom.bench/1',
     date,
-    commit,
+    commit: commitOf(process.cwd()),
     cpu,
     cores: cpus().length,
     memoryBytes: totalmem(),

@@ -146,7 +146,7 @@ function unpackEntry(view: DataView, at: number): GpuEntry {
     name: textAt(view, at + 104, 128),
     capability: view.getUint32(at + 12, true),
     multiprocessors: positive(16),
-    memTotalBytes: Number(view.getBigUint64(at, true)),
+    memTotalBytes: Number(view.getBigUint64(at, true)) || null,
     fp64Ratio: ratio === null ? null : 1 / ratio,
   };
 }

@@ -217,7 +217,7 @@ export interface GpuEntry {
   /** 90 is compute capability 9.0; 0: the device does not answer. */
   readonly capability: number;
   readonly multiprocessors: number | null;
-  readonly memTotalBytes: number;
+  readonly memTotalBytes: number | null;
   /** fp64 : fp32 throughput; null when the driver does not tell. */
   readonly fp64Ratio: number | null;
 }

@@ -1,8 +1,9 @@
 // Makes the GPU pack: one archive that checks and measures a GPU on a bare Linux host with a driver, but
 // without Node and network. npm run pack:gpu [-- options]; docs/gpu.md says how it is used.
 //
-// I1 the archive is at most 60 MiB and what it unpacks to at most 250 MiB; otherwise it is not kept.
+// I1 an archive that is larger than pack-gpu/limits.mjs allows, or unpacks to more, is not written.
 // I2 it holds this checkout as it is; pack.json says when files differ from the commit.
+// I3 nothing stays in the folder for temporary files, whatever fails.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
@@ -12,11 +13,10 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { sourcesDigest } from './cuda/sources.mjs';
+import { PackError } from './pack-gpu/failure.mjs';
+import { requireSize } from './pack-gpu/limits.mjs';
 import * as parts from './pack-gpu/parts.mjs';
 
-const MIB = 1024 ** 2;
-const ARCHIVE_BYTES_MAX = 60 * MIB;
-const UNPACKED_BYTES_MAX = 250 * MIB;
 const HELP = `Usage: npm run pack:gpu -- [options]
 
 Makes tileloom-gpu-VERSION-COMMIT.tar.gz.
@@ -31,27 +31,20 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const script = (name, ...words) =>
   spawnSync(process.execPath, [join(root, 'scripts', name), ...words], { stdio: 'inherit' }).status;
 
-function fail(text) {
-  process.stderr.write(`${text}\n`);
-  process.exit(1);
-}
-
 function parseWords() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        out: { type: 'string', default: join(root, 'out') },
-        image: { type: 'string', default: 'auto' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    if (!['auto', 'present', 'none'].includes(values.image)) {
-      throw new Error(`--image is not known: expected auto, present or none, got ${values.image}`);
-    }
-    return values;
-  } catch (error) {
-    return fail(`${error.message}\n${HELP}`);
+  const { values } = parseArgs({
+    options: {
+      out: { type: 'string', default: join(root, 'out') },
+      image: { type: 'string', default: 'auto' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (!['auto', 'present', 'none'].includes(values.image)) {
+    throw new PackError(
+      `--image is not known: expected auto, present or none, got ${values.image}\n${HELP}`,
+    );
   }
+  return values;
 }
 
 /** Whether an image of these sources is in native/build, built on the way if that is wanted. */
@@ -67,10 +60,12 @@ function findImage(wanted) {
   return false;
 }
 
+/** As bench/gpu/commit.ts, which says why; a test holds them to be equal. */
 function commitOf() {
   const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim();
-  const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '-changed';
-  return `${git('rev-parse', '--short', 'HEAD')}${changed}`;
+  const sources = ['--', '.', ':(exclude)bench/record'];
+  const status = git('status', '--porcelain', '--untracked-files=normal', ...sources);
+  return `${git('rev-parse', '--short', 'HEAD')}${status === '' ? '' : '-changed'}`;
 }
 
 function filesOf(folder) {
@@ -82,11 +77,11 @@ function filesOf(folder) {
 async function stage(staging, wantImage) {
   const app = join(staging, 'app');
   mkdirSync(app, { recursive: true });
-  await parts.bundle(root, app);
+  const bundled = await parts.bundle(root, app);
   parts.copyKoffi(root, app);
-  const node = parts.copyNode(staging);
+  const { node, stripped } = parts.copyNode(staging);
   const image = parts.copyNative(root, app, wantImage);
-  parts.copyData(root, app);
+  parts.writeLicenses(root, app, [...bundled, ...parts.copyData(root, app)]);
   cpSync(join(root, 'LICENSE'), join(app, 'LICENSE'));
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   writeFileSync(join(app, 'package.json'), '{ "name": "tileloom-gpu-pack", "type": "module" }\n');
@@ -102,6 +97,8 @@ async function stage(staging, wantImage) {
   writeFileSync(join(app, 'pack.json'), text);
   const facts = {
     ...{ VERSION: version, COMMIT: pack.commit, NODE: process.version },
+    NODE_STATE: stripped ? 'with its symbols removed' : 'as it was installed',
+    NODE_LICENSE: parts.copyNodeLicense(staging),
     ...{ NODE_GLIBC: glibc.node, LIBRARY_GLIBC: glibc.libraries },
     DIGEST: createHash('sha256').update(text).digest('hex').slice(0, 16),
     IMAGE: image ? 'in the pack' : 'not in the pack; NVRTC of a CUDA toolkit is needed',
@@ -115,40 +112,50 @@ async function stage(staging, wantImage) {
 function archive(staging, target) {
   const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner'];
   const words = ['-C', dirname(staging), ...order, '-cf', '-', 'tileloom-gpu'];
-  const tar = execFileSync('tar', words, { maxBuffer: UNPACKED_BYTES_MAX + 16 * MIB });
-  writeFileSync(target, execFileSync('gzip', ['-n'], { input: tar, maxBuffer: tar.length }));
+  const tar = execFileSync('tar', words, { maxBuffer: Infinity });
+  writeFileSync(target, execFileSync('gzip', ['-n'], { input: tar, maxBuffer: Infinity }));
 }
 
-const options = parseWords();
-if (options.help) {
-  process.stdout.write(HELP);
-  process.exit(0);
-}
-if (process.platform !== 'linux' || process.arch !== 'x64') fail('the pack is of Linux on x86-64');
-if (script('build-native.mjs') !== 0) fail('the libraries could not be built');
-const wantImage = findImage(options.image);
-const work = mkdtempSync(join(tmpdir(), 'tileloom-pack-'));
-try {
+async function makePack(options, work) {
   const staging = join(work, 'tileloom-gpu');
-  const pack = await stage(staging, wantImage);
+  const pack = await stage(staging, findImage(options.image));
   const unpackedBytes = filesOf(staging).reduce((sum, file) => sum + statSync(file).size, 0);
-  if (unpackedBytes > UNPACKED_BYTES_MAX) {
-    fail(`unpacked the pack is too large: expected at most 250 MiB, got ${unpackedBytes} bytes`);
-  }
+  const unpacked = requireSize('unpacked pack', unpackedBytes);
+  const name = `tileloom-gpu-${pack.version}-${pack.commit}.tar.gz`;
+  archive(staging, join(work, name));
+  const packed = requireSize('archive', statSync(join(work, name)).size);
   const out = resolve(options.out);
   mkdirSync(out, { recursive: true });
-  const target = join(out, `tileloom-gpu-${pack.version}-${pack.commit}.tar.gz`);
-  archive(staging, target);
-  const bytes = statSync(target).size;
-  if (bytes > ARCHIVE_BYTES_MAX) {
-    rmSync(target);
-    fail(`the archive is too large: expected at most 60 MiB, got ${bytes} bytes`);
-  }
-  const mib = (size) => `${(size / MIB).toFixed(1)} MiB`;
+  cpSync(join(work, name), join(out, name));
   process.stdout.write(
-    `${target}\n${mib(bytes)} of 60, unpacked ${mib(unpackedBytes)} of 250; ` +
+    `${join(out, name)}\n${packed}, unpacked ${unpacked}; ` +
       `glibc ${pack.glibc.node} (libraries ${pack.glibc.libraries}), image ${pack.image ? 'in it' : 'not in it'}\n`,
   );
-} finally {
-  rmSync(work, { recursive: true, force: true });
+}
+
+async function main() {
+  const options = parseWords();
+  if (options.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new PackError('the pack is of Linux on x86-64');
+  }
+  if (script('build-native.mjs') !== 0) throw new PackError('the libraries could not be built');
+  const work = mkdtempSync(join(tmpdir(), 'tileloom-pack-'));
+  try {
+    await makePack(options, work);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  const isUsage = error.code?.startsWith?.('ERR_PARSE_ARGS') === true;
+  if (!isUsage && !(error instanceof PackError)) throw error;
+  process.stderr.write(`${error.message}\n${isUsage ? HELP : ''}`);
+  process.exitCode = 1;
 }

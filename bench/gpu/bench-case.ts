@@ -37,6 +37,8 @@ export interface Scale {
   readonly kernelRuns: number;
   readonly chunkRuns: number;
   readonly shapeRows: readonly number[];
+  /** How long the device is kept busy for a reading of its clocks. */
+  readonly busySeconds: number;
   /** The one arena of resident cases, and the arenas of the others; null: the product's. */
   readonly slotBytes: number;
   readonly productSlotBytes: number | null;

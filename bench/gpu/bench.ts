@@ -17,9 +17,10 @@ import {
   type Libraries,
 } from './device.ts';
 import { deviceCases, endToEndCases } from './end-to-end.ts';
-import { hostFacts, readClocks } from './info.ts';
-import { pinnedCases, residentCases } from './kernel-cases.ts';
+import { hostFacts } from './info.ts';
+import { busyClocks, pinnedCases, residentCases, type BusyClocks } from './kernel-cases.ts';
 import { LAYERS } from './layers.ts';
+import { readClocks, readDriverRelease } from './nvidia-smi.ts';
 import type { Place } from './place.ts';
 import { plannerRows, showRow, tableOf, type ShapeRow } from './planner-choice.ts';
 import { writeGpuRecord, type GpuRecord } from './record.ts';
@@ -43,7 +44,9 @@ const METHOD: readonly string[] = [
   'roofline: (bytes of the columns read once + 4 bytes of id a row, or the accumulators when summing) × rows/s ÷ the device’s copy bandwidth; reads of index and accumulators are left out, so the memory does more',
   'from pinned memory: every slot uploads, computes and downloads its tiles in a thread of its own, by the wall clock',
   'link: bytes uploaded a second ÷ the upload bandwidth of pinned memory',
-  'from files: from opening the chunk to its merged sums, by the wall clock; Arrow files in the page cache, checksums verified, digests of both sides equal',
+  'from files: from opening the chunk to its merged sums, by the wall clock; Arrow files in the page cache, checksums verified',
+  'checks: before a case is timed, a chunk of the same tiles and kernels gives the CPU’s digests and counts; what timed launches count is held against the CPU too, and of a chunk with a cold index the timed answer itself',
+  'busy clocks: the last that nvidia-smi told while resident kernels ran again, in nobody’s time, for some seconds',
 ];
 
 export async function runBench(place: Place, options: BenchOptions): Promise<void> {
@@ -57,7 +60,8 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
   }
   const scale = options.dryRun ? DRY : fullScale(options.rows);
   process.stdout.write(`${entry.name}, ${entry.uuid}\n`);
-  const before = readClocks(entry.uuid);
+  const driver = await readDriverRelease(entry.uuid);
+  const before = await readClocks(entry.uuid);
   const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'tileloom-bench-'));
   try {
     const run = new Run(place, libraries, options.ordinal, scale);
@@ -69,8 +73,8 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
       );
       return;
     }
-    const clocks = { before, busy: run.busyClocks, after: readClocks(entry.uuid) };
-    const record = recordOf(place, libraries, run, clocks);
+    const clocks = { before, busy: run.clocks, after: await readClocks(entry.uuid) };
+    const record = recordOf(place, libraries, run, { driver, clocks });
     const target = options.out ?? join(place.root, 'bench', 'record');
     process.stdout.write(`${writeGpuRecord(target, record)}\n`);
   } finally {
@@ -82,7 +86,7 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
 const DRY: Scale = {
   ...{ rows: 16_384, tileRows: 2_048, largeTileRows: 4_096, copyBytes: MIB, slotBytes: 8 * MIB },
   productSlotBytes: 8 * MIB,
-  ...{ kernelRuns: 2, chunkRuns: 1, shapeRows: [2_048, 16_384] },
+  ...{ kernelRuns: 2, chunkRuns: 1, shapeRows: [2_048, 16_384], busySeconds: 0 },
 };
 
 function fullScale(rows: number): Scale {
@@ -90,13 +94,14 @@ function fullScale(rows: number): Scale {
     ...{ rows, tileRows: 65_536, largeTileRows: 1_048_576, copyBytes: 1024 * MIB },
     ...{ slotBytes: 4096 * MIB, productSlotBytes: null, kernelRuns: 30, chunkRuns: 5 },
     shapeRows: [1e5, 1e6, 1e7, 1e8].filter((one) => one <= rows),
+    busySeconds: 3,
   };
 }
 
 class Run {
   readonly cases: BenchCase[] = [];
   readonly rows: ShapeRow[] = [];
-  busyClocks: GpuRecord['clocks']['busy'] = { unread: 'no case ran' };
+  readonly clocks: BusyClocks[] = [];
   readonly #place: Place;
   readonly #libraries: Libraries;
   readonly #ordinal: number;
@@ -143,8 +148,11 @@ class Run {
   async #dataset(dataset: Dataset): Promise<void> {
     const { slotBytes, productSlotBytes } = this.#scale;
     const arenas = productSlotBytes === null ? {} : { slotBytes: productSlotBytes };
-    await this.#with({ slots: 1, slotBytes }, (bench) => residentCases(bench, dataset));
-    this.busyClocks = readClocks(this.bench.device.uuid);
+    await this.#with({ slots: 1, slotBytes }, async (bench) => {
+      const cases = await residentCases(bench, dataset);
+      this.clocks.push(await busyClocks(bench, dataset));
+      return cases;
+    });
     await this.#with(arenas, async (bench) => [
       ...(await pinnedCases(bench, dataset)),
       ...(await endToEndCases(bench, dataset)),
@@ -183,7 +191,7 @@ function recordOf(
   place: Place,
   libraries: Libraries,
   run: Run,
-  clocks: GpuRecord['clocks'],
+  read: Pick<GpuRecord, 'driver' | 'clocks'>,
 ): GpuRecord {
   return {
     schema: 'tileloom.bench-gpu/1',
@@ -191,8 +199,9 @@ function recordOf(
     commit: place.commit,
     host: hostFacts(),
     device: run.bench.device,
+    driver: read.driver,
     libraries: { device: libraries.device.image, cpu: libraries.cpu.image },
-    clocks,
+    clocks: read.clocks,
     method: METHOD,
     cases: run.cases,
     planner: tableOf(run.rows),

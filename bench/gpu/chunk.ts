@@ -57,7 +57,7 @@ export async function runChunk(setup: ChunkSetup, tiles: readonly TileInput[]): 
     let next = 0;
     const worker = async (): Promise<void> => {
       for (let index = next++; index < batches.length; index = next++) {
-        outputs[index] = await chunk.runBatch(batches[index] ?? []);
+        outputs[index] = withoutRows(await chunk.runBatch(batches[index] ?? []));
       }
     };
     await Promise.all(Array.from({ length: setup.inFlight }, worker));
@@ -71,6 +71,11 @@ export async function runChunk(setup: ChunkSetup, tiles: readonly TileInput[]): 
   } finally {
     chunk.close();
   }
+}
+
+/** Digests stand for the rows, which need not wait in memory for the end of the chunk. */
+function withoutRows(output: BatchOutput): BatchOutput {
+  return { ...output, tiles: output.tiles.map((tile) => ({ ...tile, output: null })) };
 }
 
 function cut(setup: ChunkSetup, tiles: readonly TileInput[]): readonly (readonly TileInput[])[] {

@@ -1,7 +1,8 @@
 // Owns the one device of the process: opening it, saying what is missing, and telling a fake from a
 // real one.
-// I1 a fake is recognised by the driver's file, not by what the driver says of itself alone.
-import { readFileSync } from 'node:fs';
+// I1 a fake is recognised by the files that this process has opened, whatever they are called, and not by
+//    what the driver says of itself alone.
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   NativeError,
@@ -78,14 +79,38 @@ function asMissing(error: unknown): unknown {
   return missing ? new Missing(`${error.code}: ${error.message}`, { cause: error }) : error;
 }
 
-/** Why the driver is a fake, or null. Its control file's variable stands in the file of the fake. */
+/** Stands in the file of the fake driver: the variable that names its control file. */
+const FAKE_MARK = 'TILELOOM_FAKE_CUDA';
+
+/** Why the driver is a fake, or null. Certain only once the driver is open, as listing devices does. */
 export function fakeReason(entry: Pick<GpuEntry, 'name'>): string | null {
   if (/\bfake\b/iu.test(entry.name)) {
     return `the device calls itself "${entry.name}"`;
   }
+  const path = [...namedDriver(), ...mappedCode()].find(isFake);
+  return path === undefined ? null : `the driver ${path} is the fake of the tests`;
+}
+
+/** A name without a slash is searched for by the dynamic linker; what it finds is mapped. */
+function namedDriver(): readonly string[] {
   const path = process.env['TILELOOM_CUDA_DRIVER'] ?? '';
-  if (path !== '' && readFileSync(path).includes('TILELOOM_FAKE_CUDA')) {
-    return `the driver ${path} is the fake of the tests`;
+  return path.includes('/') ? [path] : [];
+}
+
+/** Files whose code this process has mapped: the driver, and whatever it is linked with. */
+function mappedCode(): readonly string[] {
+  const maps = readFileSync('/proc/self/maps', 'utf8');
+  const paths = [...maps.matchAll(/^\S+ ..x\S* \S+ \S+ \S+ +(\/.+)$/gmu)].map(
+    ([, one = '']) => one,
+  );
+  return [...new Set(paths)].filter((path) => path !== process.execPath);
+}
+
+function isFake(path: string): boolean {
+  try {
+    return statSync(path).isFile() && readFileSync(path).includes(FAKE_MARK);
+  } catch {
+    // Nothing was opened from a file that is not there.
+    return false;
   }
-  return null;
 }

@@ -20,10 +20,10 @@ Commands:
     --without-sanitizer  leave compute-sanitizer out
     --corpus DIR         another corpus
     --out DIR            write DIR/gpu-selfcheck.json
-  bench       measures the device and the host; takes minutes and some 20 GB of disk
+  bench       measures the device and the host; takes minutes, 4 GB of disk and 10 GB of memory
     --out DIR            folder of records: DIR/<machine>/<date>-gpu.json
     --dry-run            every case on tiny data; nothing is recorded
-    --rows N             rows of each dataset; 100,663,296 by default
+    --rows N             rows of each dataset, at least 100000; 100663296 by default
     --dir DIR            where data are written; the system's folder for temporary files by default
   info        processor, driver, devices, tools
 
@@ -48,6 +48,8 @@ const OPTIONS = {
 const USAGE = 2;
 const MISSING = 4;
 const POOL_EXTRA = 12;
+/** The smallest shape that the planner is asked about. */
+const ROWS_MIN = 100_000;
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
@@ -57,8 +59,8 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return values.help && (known || command === '') ? 0 : USAGE;
   }
-  const numbers = [values.device, values.rows].map(Number);
-  if (!known || more.length > 0 || numbers.some((one) => !Number.isSafeInteger(one) || one < 0)) {
+  const [ordinal, rows] = [integerOf(values.device, 0), integerOf(values.rows, ROWS_MIN)];
+  if (!known || more.length > 0 || ordinal === null || rows === null) {
     process.stderr.write(`wrong usage: ${process.argv.slice(2).join(' ')}\n${HELP}`);
     return USAGE;
   }
@@ -67,10 +69,9 @@ async function main(): Promise<number> {
     openLibraries(place);
     return 0;
   }
-  const [ordinal = 0, rows = 0] = numbers;
   const out = values.out ?? null;
   if (command === 'info') {
-    printInfo(place);
+    await printInfo(place);
     return 0;
   }
   if (command === 'selfcheck') {
@@ -85,6 +86,11 @@ async function main(): Promise<number> {
     ...{ ordinal, out, rows, dryRun: values['dry-run'], folder: values.dir ?? null },
   });
   return 0;
+}
+
+function integerOf(text: string, least: number): number | null {
+  const value = /^\d+$/u.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) && value >= least ? value : null;
 }
 
 function restartWithPool(): number {

@@ -1,10 +1,10 @@
 // Owns where things lie: in a checkout, or in the pack that scripts/pack-gpu.mjs makes (then pack.json
 // stands beside package.json and says what was packed).
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { commitOf } from './commit.ts';
 
 export interface Place {
   readonly root: string;
@@ -56,12 +56,4 @@ export function findPlace(): Place {
     pack: null,
     layerFile: (name) => require.resolve(LAYER_FILES[name]),
   };
-}
-
-/** Short hash, with `-changed` where files differ from it. */
-function commitOf(root: string): string {
-  const git = (...words: string[]): string =>
-    execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim();
-  const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '-changed';
-  return `${git('rev-parse', '--short', 'HEAD')}${changed}`;
 }

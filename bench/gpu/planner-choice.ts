@@ -28,9 +28,10 @@ import {
 import { CPU, GIB, GPU, GPU_SNAPSHOT, makeInput, WORK } from '../../tests/planner/fixtures.ts';
 import type { Bench, Dataset } from './bench-case.ts';
 import { cudaVariants } from './check.ts';
+import type { ChunkRun } from './chunk.ts';
 import { findDevice, openDevice } from './device.ts';
-import { bestCpuVariant, checkSides, openSides, type Sides } from './end-to-end.ts';
 import { repeat, samplesOf, type Samples } from './samples.ts';
+import { bestCpuVariant, checkSides, openSides, requireEqual, SUMS, type Sides } from './sides.ts';
 import { rowsOf } from './tiles.ts';
 
 const HISTORY_ROWS_MAX = 1_048_576;
@@ -68,26 +69,27 @@ export function tableOf(rows: readonly ShapeRow[]): PlannerTable {
 export async function plannerRows(bench: Bench, dataset: Dataset): Promise<readonly ShapeRow[]> {
   const warm = openAnew(bench);
   const opened: Bench = { ...bench, device: warm.info };
-  const sides = openSides(opened, dataset, deviceVariant());
-  const seconds = new Map<number, { cpu: readonly number[]; resident: readonly number[] }>();
+  const sides = openSides(opened, dataset, deviceVariant(), SUMS);
+  const shapes: Shape[] = [];
   let history: HistoryDigest;
   try {
-    await checkSides(sides, tilesFor(dataset, 1), `${dataset.layerName}, ${dataset.order}`);
     history = await measuredHistory(opened, dataset, sides);
     for (const rows of bench.scale.shapeRows) {
       const tiles = tilesFor(dataset, rows);
       const time = (side: Sides['cpu']): Promise<readonly number[]> =>
         repeat(bench.scale.chunkRuns, async () => (await side(tiles)).seconds);
-      seconds.set(rows, { cpu: await time(sides.cpu), resident: await time(sides.device) });
+      const expected = await checkSides(sides, tiles, whatOf(dataset, tiles));
+      const [cpu, resident] = [await time(sides.cpu), await time(sides.device)];
+      shapes.push({ tiles, expected, cpu, resident });
     }
   } finally {
     sides.close();
     warm.close();
   }
   const rows: ShapeRow[] = [];
-  for (const [wanted, { cpu, resident }] of seconds) {
-    const tiles = tilesFor(dataset, wanted);
-    const cold = await repeat(bench.scale.chunkRuns, () => coldSeconds(bench, dataset, tiles));
+  for (const shape of shapes) {
+    const { tiles, cpu, resident } = shape;
+    const cold = await repeat(bench.scale.chunkRuns, () => coldSeconds(bench, dataset, shape));
     for (const [index, device] of [
       ['resident', resident],
       ['cold', cold],
@@ -97,6 +99,17 @@ export async function plannerRows(bench: Bench, dataset: Dataset): Promise<reado
   }
   return rows;
 }
+
+/** Rows of one length, with the CPU's answer and what both took. */
+interface Shape {
+  readonly tiles: readonly TileInput[];
+  readonly expected: ChunkRun;
+  readonly cpu: readonly number[];
+  readonly resident: readonly number[];
+}
+
+const whatOf = ({ layerName, order }: Dataset, tiles: readonly TileInput[]): string =>
+  `planner's shape, ${layerName}, ${order}, ${rowsOf(tiles)} rows`;
 
 function openAnew({ libraries, ordinal, scale }: Bench): OpenDevice {
   const { productSlotBytes } = scale;
@@ -134,19 +147,24 @@ async function measuredHistory(
   return history;
 }
 
-/** Opens the device anew, uses its arenas with a layer of one box, then times the chunk. */
+/**
+ * Opens the device anew, uses its arenas with a layer of one box, then times the chunk. A check before
+ * would leave the index there: the timed answer is checked.
+ */
 async function coldSeconds(
   bench: Bench,
   dataset: Dataset,
-  tiles: readonly TileInput[],
+  { tiles, expected }: Pick<Shape, 'tiles' | 'expected'>,
 ): Promise<number> {
   const device = openAnew(bench);
   const opened: Bench = { ...bench, device: device.info };
-  const other = openSides(opened, await boxLayer(opened, dataset), deviceVariant());
-  const sides = openSides(opened, dataset, deviceVariant());
+  const other = openSides(opened, await boxLayer(opened, dataset), deviceVariant(), SUMS);
+  const sides = openSides(opened, dataset, deviceVariant(), SUMS);
   try {
     await other.device(dataset.tiles.slice(0, 64));
-    return (await sides.device(tiles)).seconds;
+    const run = await sides.device(tiles);
+    requireEqual(run, expected, `${whatOf(dataset, tiles)}, cold`);
+    return run.seconds;
   } finally {
     other.close();
     sides.close();

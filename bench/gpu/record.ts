@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { DeviceInfo } from '../../native/index.ts';
 import type { BenchCase } from './bench-case.ts';
 import { fakeReason, Refused } from './device.ts';
-import type { ClockReading, HostFacts } from './info.ts';
+import type { HostFacts } from './info.ts';
+import type { BusyClocks } from './kernel-cases.ts';
+import type { Clocks, DriverRelease } from './nvidia-smi.ts';
 import type { PlannerTable } from './planner-choice.ts';
-
-type Clocks = ClockReading | { readonly unread: string };
 
 export interface GpuRecord {
   readonly schema: 'tileloom.bench-gpu/1';
@@ -16,9 +16,15 @@ export interface GpuRecord {
   readonly commit: string;
   readonly host: HostFacts;
   readonly device: DeviceInfo;
+  readonly driver: DriverRelease;
   /** SHA-256 of the two libraries that ran. */
   readonly libraries: { readonly device: string; readonly cpu: string };
-  readonly clocks: { readonly before: Clocks; readonly busy: Clocks; readonly after: Clocks };
+  readonly clocks: {
+    readonly before: Clocks;
+    /** One for each dataset. */
+    readonly busy: readonly BusyClocks[];
+    readonly after: Clocks;
+  };
   /** How shares and rates were computed. */
   readonly method: readonly string[];
   readonly cases: readonly BenchCase[];

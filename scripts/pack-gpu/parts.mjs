@@ -1,40 +1,34 @@
 // Owns what goes into the GPU pack: one function per part, all of them copy into a staging folder.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
-import { rmSync, writeFileSync } from 'node:fs';
+import { realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire, isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { rolldown } from 'rolldown';
 
-/** Everything that is JavaScript in one file; returns the packages it could not hold. */
+/** Everything that is JavaScript in one file, but for koffi; returns the packages inside it. */
 export async function bundle(root, app) {
-  const external = new Set();
   const build = await rolldown({
     input: join(root, 'bench', 'gpu', 'main.ts'),
     platform: 'node',
-    // Packages with machine code of their own stay outside.
-    external: (id) => {
-      const isNative = id === 'koffi';
-      if (isNative) external.add(id);
-      return isNative;
-    },
+    // It has machine code of its own.
+    external: ['koffi'],
   });
   const { output } = await build.write({ dir: app, format: 'esm', entryFileNames: 'main.js' });
   await build.close();
-  const missing = output
-    .flatMap((chunk) => (chunk.type === 'chunk' ? chunk.imports : []))
-    .filter((id) => !isBuiltin(id) && !external.has(id) && !output.some((o) => o.fileName === id));
-  writeLicenses(root, app, output);
+  const chunks = output.filter(({ type }) => type === 'chunk');
+  const missing = chunks
+    .flatMap((chunk) => chunk.imports)
+    .filter((id) => !isBuiltin(id) && id !== 'koffi' && !output.some((o) => o.fileName === id));
   if (missing.length > 0) throw new Error(`the bundle imports ${missing.join(', ')}, not packed`);
-  return [...external];
-}
-
-/** The license of every package that is in the bundle. */
-function writeLicenses(root, app, output) {
-  const packages = output
-    .flatMap((chunk) => (chunk.type === 'chunk' ? Object.keys(chunk.modules) : []))
+  return chunks
+    .flatMap((chunk) => Object.keys(chunk.modules))
     .map((module) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//u.exec(module)?.[1])
     .filter((name) => name !== undefined);
+}
+
+/** The license of every package of which something is in the pack without a folder of its own. */
+export function writeLicenses(root, app, packages) {
   const texts = [...new Set(packages)]
     .toSorted((a, b) => (a < b ? -1 : 1))
     .map((name) => {
@@ -65,7 +59,7 @@ export function copyKoffi(root, app) {
   });
 }
 
-/** This process's Node, without symbols where `strip` is at hand. */
+/** This process's Node, without symbols where `strip` is at hand; says whether they are gone. */
 export function copyNode(staging) {
   const node = join(staging, 'bin', 'node');
   mkdirSync(dirname(node), { recursive: true });
@@ -77,7 +71,28 @@ export function copyNode(staging) {
   const works = spawnSync(node, ['-e', '0']).status === 0;
   if (stripped && !works) cpSync(plain, node);
   rmSync(plain);
-  return node;
+  return { node, stripped: stripped && works };
+}
+
+/** Where builds of nodejs.org, Debian and NodeSource, Arch and Fedora put Node's license, below its prefix. */
+const NODE_LICENSES = ['', 'share/doc/nodejs', 'share/doc/node', 'share/licenses/nodejs'];
+
+/** Path of the license of the Node installed at a prefix, which covers what is built into it; or null. */
+export function nodeLicense(prefix) {
+  const isOfNode = (file) =>
+    existsSync(file) && readFileSync(file, 'utf8').startsWith('Node.js is licensed');
+  return (
+    NODE_LICENSES.map((folder) => join(prefix, folder, 'LICENSE')).find((file) => isOfNode(file)) ??
+    null
+  );
+}
+
+/** Copies it beside the binary. Returns where a reader finds it: not every distribution installs it. */
+export function copyNodeLicense(staging) {
+  const file = nodeLicense(dirname(dirname(realpathSync(process.execPath))));
+  if (file === null) return `https://github.com/nodejs/node/blob/${process.version}/LICENSE`;
+  cpSync(file, join(staging, 'bin', 'LICENSE'), { dereference: true });
+  return 'bin/LICENSE';
 }
 
 const NATIVE_SOURCES = ['Makefile', 'include', 'core', 'kernels', 'cuda'];
@@ -96,14 +111,18 @@ export function copyNative(root, app, wantImage) {
   return copied;
 }
 
-/** The corpus, and the layers under the names that bench/gpu/place.ts gives them. */
+const LAYERS = ['us-atlas/counties-10m.json', 'world-atlas/countries-10m.json'];
+
+/**
+ * The corpus, and the layers under the names that bench/gpu/place.ts gives them; returns the packages
+ * that the layers are of.
+ */
 export function copyData(root, app) {
   const require = createRequire(join(root, 'package.json'));
   const data = join(app, 'data');
   cpSync(join(root, 'tests', 'fixtures', 'corpus'), join(data, 'corpus'), { recursive: true });
-  for (const file of ['us-atlas/counties-10m.json', 'world-atlas/countries-10m.json']) {
-    cpSync(require.resolve(file), join(data, file.replace('/', '-')));
-  }
+  for (const file of LAYERS) cpSync(require.resolve(file), join(data, file.replace('/', '-')));
+  return LAYERS.map((file) => dirname(file));
 }
 
 /** Newest version of glibc that the symbols of some ELF files ask for. */
@@ -118,8 +137,9 @@ export function glibcOf(files) {
 /** Writes a file of this folder with its `@NAME@`s replaced. */
 export function fillIn(name, target, facts) {
   const text = readFileSync(new URL(name, import.meta.url), 'utf8');
-  writeFileSync(
-    target,
-    text.replaceAll(/@([A-Z_]+)@/gu, (_, key) => facts[key]),
-  );
+  const filled = text.replaceAll(/@([A-Z_]+)@/gu, (_, key) => {
+    if (facts[key] === undefined) throw new Error(`${name} asks for @${key}@, which is not known`);
+    return facts[key];
+  });
+  writeFileSync(target, filled);
 }

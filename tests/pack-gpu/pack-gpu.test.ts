@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { commitOf } from '../../bench/gpu/commit.ts';
 import type { SelfCheckReport } from '../../bench/gpu/selfcheck.ts';
 import { fakeGpus, type FakeGpus } from '../native/helpers/fake-gpu.ts';
 import { filesOf, makePack, ROOT, type Pack } from './pack.ts';
@@ -24,8 +25,10 @@ const PATIENCE = { timeout: 240_000 };
 const QUICK = ['selfcheck', '--reduced', '--without-sanitizer'];
 let pack: Pack;
 let gpu: FakeGpus;
+let commit = '';
 
 beforeAll(() => {
+  commit = commitOf(ROOT);
   pack = makePack();
   gpu = fakeGpus({ devices: [{ memoryBytes: 2 * GIB }] });
 }, 300_000);
@@ -44,21 +47,32 @@ describe('the archive', () => {
     expect(pack.told).toMatch(/ MiB of 60, unpacked .* MiB of 250/u);
   });
 
-  test('holds sources that build the libraries it holds', () => {
-    const native = join(pack.unpacked, 'app', 'native');
-    const words = ['-C', native, '-n', `BUILD=${at('elsewhere')}`, 'all'];
-    const plan = execFileSync('make', words, { encoding: 'utf8' });
-    const sources = readdirSync(join(ROOT, 'native', 'cuda')).filter((one) => one.endsWith('.cpp'));
-    for (const name of sources) expect(plan).toContain(`cuda/${name}`);
-  });
-
   test('names the license of every package in it', () => {
     const text = readFileSync(join(pack.unpacked, 'app', 'LICENSES.txt'), 'utf8');
     expect(text).toMatch(/^apache-arrow [\d.]+: Apache-2.0$/mu);
     expect(text).toMatch(/^topojson-client [\d.]+: ISC$/mu);
+    expect(text).toMatch(/^us-atlas [\d.]+: ISC\s+Copyright/mu);
+    expect(text).toMatch(/^world-atlas [\d.]+: ISC\s+Copyright/mu);
     expect(existsSync(join(pack.unpacked, 'app', 'node_modules', 'koffi', 'LICENSE.txt'))).toBe(
       true,
     );
+  });
+
+  test('holds the license of its Node, or says where it is published', () => {
+    const readme = readFileSync(join(pack.unpacked, 'README.txt'), 'utf8');
+    const copied = join(pack.unpacked, 'bin', 'LICENSE');
+    if (existsSync(copied)) {
+      expect(readFileSync(copied, 'utf8')).toMatch(/V8[^]*OpenSSL|OpenSSL[^]*V8/u);
+      expect(readme).toContain('built into it: bin/LICENSE');
+    } else {
+      const published = `https://github.com/nodejs/node/blob/${process.version}/LICENSE`;
+      expect(readme).toContain(`built into it: ${published}`);
+    }
+  });
+
+  test('names its commit as records do', () => {
+    const text = readFileSync(join(pack.unpacked, 'app', 'pack.json'), 'utf8');
+    expect((JSON.parse(text) as { commit: string }).commit).toBe(commit);
   });
 });
 
@@ -73,6 +87,14 @@ describe('run', PATIENCE, () => {
     const option = await pack.run(['bench', '--fast']);
     expect(option.code).toBe(2);
     expect(option.stderr).toContain('--fast');
+    for (const words of [
+      ['--rows', '99999'],
+      ['--device', ''],
+    ]) {
+      const number = await pack.run(['bench', '--dry-run', ...words]);
+      expect(number.code).toBe(2);
+      expect(number.stderr).toContain(`wrong usage: bench --dry-run ${words.join(' ')}`);
+    }
   });
 
   test('says which driver is missing and ends with status 4', async () => {
@@ -97,6 +119,13 @@ describe('run', PATIENCE, () => {
     expect(code).toBe(0);
     expect(stdout).toContain('Fake GPU 0');
     expect(stdout).toContain('FAKE');
+    expect(stdout).toContain('CUDA 13.0, release not known: nvidia-smi: is not on PATH');
+  });
+
+  test('tells the release of the driver', async () => {
+    const path = [program('nvidia-smi', '[ "$1" = --query-gpu=driver_version ] && echo 580.65.06')];
+    const { stdout } = await pack.run(['info'], { environment: gpu.environment, path });
+    expect(stdout).toContain('CUDA 13.0, release 580.65.06');
   });
 });
 
@@ -121,20 +150,10 @@ describe('run where the libraries do not load', PATIENCE, () => {
     expect(stderr).toContain('make is missing');
   });
 
-  test('builds them with make in the cache of the user', async () => {
+  test('builds them with make and g++ in the cache of the user, and loads them', async () => {
     const tools = at('tools');
     mkdirSync(tools);
-    const good = join(pack.unpacked, 'app', 'native', 'build');
-    // Stands for make: building takes half a minute, and other tests do it.
-    const make = `for word; do case $word in BUILD=*) cp ${good}/* "\${word#BUILD=}" ;; esac; done`;
-    for (const [name, body] of [
-      ['make', make],
-      ['g++', ''],
-    ] as const) {
-      writeFileSync(join(tools, name), `#!/bin/sh\n${body}\n`);
-      chmodSync(join(tools, name), 0o755);
-    }
-    for (const tool of ['mkdir', 'cp']) {
+    for (const tool of ['make', 'g++', 'as', 'ld', 'mkdir', 'mv', 'cp']) {
       const found = execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
       execFileSync('ln', ['-s', found, join(tools, tool)]);
     }
@@ -145,6 +164,9 @@ describe('run where the libraries do not load', PATIENCE, () => {
     expect(code).toBe(0);
     expect(stdout).toContain(at('cache'));
     expect(stdout).toContain('Fake GPU 0');
+    // The second time they are there.
+    const again = await pack.run(['info'], options);
+    expect(again.stdout).toBe(stdout);
   });
 });
 
@@ -173,12 +195,9 @@ describe('selfcheck', PATIENCE, () => {
 
   test('fails where the sanitizer finds an error', async () => {
     const words = ['selfcheck', '--reduced', '--corpus', tinyCorpus('tiny', (line) => line)];
-    const tools = at('sanitizer');
-    mkdirSync(tools);
-    const program = join(tools, 'compute-sanitizer');
-    writeFileSync(program, '#!/bin/sh\necho "ERROR SUMMARY: 1 error: $2"\n[ "$2" != racecheck ]\n');
-    chmodSync(program, 0o755);
-    const failed = await pack.run(words, { environment: gpu.environment, path: [tools] });
+    const body = 'echo "ERROR SUMMARY: 1 error: $2"\n[ "$2" != racecheck ]';
+    const path = [program('compute-sanitizer', body)];
+    const failed = await pack.run(words, { environment: gpu.environment, path });
     expect(failed.stdout).toMatch(/clean +sanitizer +memcheck/u);
     expect(failed.stdout).toMatch(
       /FAILED +sanitizer +racecheck[^]*ERROR SUMMARY: 1 error: racecheck/u,
@@ -201,12 +220,7 @@ describe('selfcheck', PATIENCE, () => {
   });
 
   test('fails where the device answers a wrong count without an error', async () => {
-    const liar = at('liblying.so');
-    const { TILELOOM_CUDA_DRIVER: honest = '' } = gpu.environment;
-    const source = join(import.meta.dirname, 'lying_driver.cpp');
-    const flags = ['-shared', '-fPIC', `-DLYING_ABOUT="${honest}"`, '-o', liar, source];
-    execFileSync('g++', [...flags, '-Wl,--no-as-needed', honest, '-ldl']);
-    const environment = { ...gpu.environment, TILELOOM_CUDA_DRIVER: liar };
+    const environment = { ...gpu.environment, TILELOOM_CUDA_DRIVER: lyingDriver('counts') };
     const corpus = tinyCorpus('small', (line) => line);
     const { code, stdout } = await pack.run([...QUICK, '--corpus', corpus], { environment });
     expect(stdout).toMatch(/DIFFERS +layer/u);
@@ -237,6 +251,16 @@ describe('bench', PATIENCE, () => {
     expect(existsSync(out)).toBe(false);
   });
 
+  test.each(['counts', 'ids'] as const)('times nothing where %s are wrong', async (lie) => {
+    const environment = { ...gpu.environment, TILELOOM_CUDA_DRIVER: lyingDriver(lie) };
+    const { code, stdout, stderr } = await pack.run(['bench', '--dry-run'], { environment });
+    expect(stderr).toContain('resident assign, cuda-grid-fp64, counties, random');
+    expect(stderr).toContain("the device's answer differs from the CPU's");
+    expect(stderr).not.toContain('    at ');
+    expect(stdout).not.toContain('ran resident');
+    expect(code).toBe(1);
+  });
+
   test('refuses to record a fake, whatever it calls itself', async () => {
     const honest = await pack.run(['bench', '--out', at('records')], {
       environment: gpu.environment,
@@ -245,12 +269,23 @@ describe('bench', PATIENCE, () => {
     expect(honest.stderr).toContain('refused: the device calls itself "Fake GPU 0"');
     const disguised = fakeGpus({ devices: [{ memoryBytes: 2 * GIB, name: 'NVIDIA H200' }] });
     try {
-      const copy = at('libcuda.so.1');
+      mkdirSync(at('driver'));
+      const copy = join(at('driver'), 'libcuda.so.1');
       cpSync(disguised.driverPath, copy);
-      const environment = { ...disguised.environment, TILELOOM_CUDA_DRIVER: copy };
-      const found = await pack.run(['bench', '--out', at('records')], { environment });
-      expect(found.code).toBe(1);
-      expect(found.stderr).toContain('is the fake of the tests');
+      const { TILELOOM_CUDA_DRIVER: _named, ...rest } = disguised.environment;
+      const searched = { ...rest, LD_LIBRARY_PATH: at('driver') };
+      for (const environment of [
+        { ...rest, TILELOOM_CUDA_DRIVER: copy },
+        { ...searched, TILELOOM_CUDA_DRIVER: 'libcuda.so.1' },
+        searched,
+      ]) {
+        const found = await pack.run(['bench', '--out', at('records')], { environment });
+        expect(found.code).toBe(1);
+        expect(found.stderr).toBe(
+          `refused: the driver ${copy} is the fake of the tests. ` +
+            'On a fake only --dry-run makes sense; no record is written\n',
+        );
+      }
     } finally {
       disguised.remove();
     }
@@ -282,6 +317,25 @@ describe('docs/gpu.md', PATIENCE, () => {
     expect(text).toContain('`README.txt` states the least glibc');
   });
 });
+
+/** A program of the shell; returns the folder for PATH. */
+function program(name: string, body: string): string {
+  const folder = at(`with-${name}`);
+  mkdirSync(folder);
+  writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`);
+  chmodSync(join(folder, name), 0o755);
+  return folder;
+}
+
+/** A driver that is linked with the fake and lies about one thing. */
+function lyingDriver(lie: 'counts' | 'ids'): string {
+  const liar = at(`liblying_${lie}.so`);
+  const source = join(import.meta.dirname, 'lying_driver.cpp');
+  const words = [`-DLYING_ABOUT_${lie.toUpperCase()}`, `-DHONEST="${gpu.driverPath}"`];
+  const flags = ['-shared', '-fPIC', '-o', liar, source, '-Wl,--no-as-needed'];
+  execFileSync('g++', [...words, ...flags, gpu.driverPath, '-ldl']);
+  return liar;
+}
 
 /** Three cases of each file of the corpus, changed by a function. */
 function tinyCorpus(name: string, change: (line: string) => string): string {
