@@ -2,6 +2,7 @@ export { ExecutorClient, type ExecutorClientOptions, type ExecutorState } from '
 export { discoverGpus, inspectGpu, type DiscoveredGpus } from './discover.ts';
 export { ExecutorError, type ExecutorErrorCode } from './errors.ts';
 export { loadExternalRegistry, type ExternalRegistry } from './external.ts';
+export { LANES_PER_DEVICE } from './lanes.ts';
 export { layerKeyOf } from './protocol.ts';
 export type {
   ChunkFailure,

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import {
   ExecutorClient,
+  LANES_PER_DEVICE,
   discoverGpus,
   type DiscoveredGpus,
   type ExecutorClientOptions,
@@ -53,8 +54,6 @@ export interface DeviceSettings {
  * as many (`memory.device.slots` of its policy; a test holds both together).
  */
 export const GPU_SLOTS = 3;
-/** Chunks that overlap on a device: one is planned, read and copied while another is computed. */
-export const LANES_PER_DEVICE = 2;
 const STALL_MS = 60_000;
 const LOAD_MS = 15 * 60_000;
 const CANCEL_GRACE_MS = 3_000;

@@ -5,16 +5,10 @@ import { Client, Connection } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { PlannedWork } from '../activities/index.ts';
+import { LANES_PER_DEVICE } from '../executor/index.ts';
 import { homePaths, writeDeviceStates, type ConnectionSettings } from '../server/index.ts';
 import { createHostProbe, type HostProbe } from '../telemetry/probes/index.ts';
-import {
-  findDevices,
-  gpuStates,
-  hasGpuInService,
-  LANES_PER_DEVICE,
-  reopenGpus,
-  type DeviceSet,
-} from './devices.ts';
+import { findDevices, gpuStates, hasGpuInService, reopenGpus, type DeviceSet } from './devices.ts';
 import { takeHostIdentity, type HostIdentity } from './host-identity.ts';
 import { InFlight } from './in-flight.ts';
 import { LeasePool } from './lease-pool.ts';
@@ -43,6 +37,8 @@ export interface StartWorkerOptions {
   readonly logLevel?: string | undefined;
   /** Milliseconds without progress after which a chunk counts as hung. */
   readonly stallMs?: number | undefined;
+  /** Milliseconds that a reading of NVML may take, and so hold up a plan; default: a second. */
+  readonly nvmlReadMs?: number | undefined;
 }
 
 export interface RunningWorker {
@@ -64,13 +60,26 @@ const DRAIN_MS_MAX = 120_000;
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const log = createLogger(options.logLevel ?? 'info');
   const identity = await takeHostIdentity(homePaths().hosts, options.hostId);
+  const undos: Undo[] = [() => identity.release()];
+  const close = async (): Promise<void> => {
+    for (const undo of undos.splice(0).toReversed()) await undo();
+  };
   try {
-    return await connectWorkers(await createParts(options, identity, log));
+    const parts = await createParts(options, identity, log);
+    const executors = parts.devices.all.map(({ executor }) => executor);
+    undos.push(
+      () => parts.probe.close(),
+      async () => void (await Promise.all(executors.map((executor) => executor.stop()))),
+    );
+    return await connectWorkers(parts, (undo) => undos.push(undo), close);
   } catch (error) {
-    identity.release();
+    await close();
     throw error;
   }
 }
+
+/** Ends something that was started; the last one begun goes first. */
+type Undo = () => Promise<void> | void;
 
 interface WorkerParts {
   readonly options: StartWorkerOptions;
@@ -144,6 +153,7 @@ async function createParts(
       return gpuStates(devices.gpus, slotsBusy, options.gpuMemoryBytesMax ?? null);
     },
     gpuProblem: devices.gpuProblem,
+    nvmlReadMs: options.nvmlReadMs,
   });
   const parts = { options, identity, devices, leases, registry, log, threads };
   return { ...parts, probe, plannedWork, slotsBusy };
@@ -166,12 +176,18 @@ function elapsed(delayMs: number): Promise<void> {
   return new Promise((resolve) => scheduleTimer(delayMs, resolve));
 }
 
-async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
+async function connectWorkers(
+  parts: WorkerParts,
+  atEnd: (undo: Undo) => void,
+  close: () => Promise<void>,
+): Promise<RunningWorker> {
   const { options, identity, devices, leases, log, probe, registry, plannedWork, slotsBusy } =
     parts;
   const { connectionOptions, namespace } = options.settings;
   const native = await NativeConnection.connect(connectionOptions);
+  atEnd(() => native.close());
   const connection = await Connection.connect(connectionOptions);
+  atEnd(() => connection.close());
   const client = new Client({ connection, namespace });
   const inFlight = new InFlight(join(identity.directory, 'in-flight'), identity.bootId);
   const opening = devices.all.map(({ executor }) => executor.warm());
@@ -195,13 +211,6 @@ async function connectWorkers(parts: WorkerParts): Promise<RunningWorker> {
   const stopped = Promise.all(workers.map((worker) => worker.run()));
   stopped.catch(() => undefined);
   let ending: Promise<void> | null = null;
-  const close = async (): Promise<void> => {
-    await Promise.all(devices.all.map(({ executor }) => executor.stop()));
-    probe.close();
-    await connection.close();
-    await native.close();
-    identity.release();
-  };
   const run = async (): Promise<void> => {
     try {
       await stopped;

@@ -16,8 +16,8 @@ export async function checkGpus(io: CommandIo): Promise<readonly Finding[]> {
   const driver = checkDriver(machine);
   if (gpus.length === 0 || machine.gpuProblem !== null) return [driver];
   const images: Finding[] = [];
-  for (const [ordinal, { deviceId }] of gpus.entries()) {
-    images.push(await checkImage(io, ordinal, deviceId));
+  for (const { ordinal, uuid } of machine.gpus) {
+    images.push(await checkImage(io, ordinal, uuid));
   }
   return [driver, ...images, checkTelemetry(machine)];
 }
@@ -66,8 +66,15 @@ async function checkImage(io: CommandIo, ordinal: number, deviceId: string): Pro
 function checkTelemetry({ snapshot }: MachineSnapshot): Finding {
   const check = 'GPU telemetry';
   if (snapshot.backend === 'nvml') return { check, status: 'ok', found: 'NVML', fix: null };
+  const found = snapshot.reason ?? 'unavailable';
+  const isSlow = snapshot.devices.some(({ gpu }) =>
+    ['starting', 'timeout'].includes(gpu?.unread?.['all'] ?? ''),
+  );
+  const fix = isSlow
+    ? 'the library is there but slow: look at nvidia-smi, and turn persistence mode on (nvidia-smi -pm 1)'
+    : 'install libnvidia-ml.so.1 of the driver';
   return {
-    ...{ check, status: 'warning', found: snapshot.reason ?? 'unavailable' },
-    fix: 'install libnvidia-ml.so.1 of the driver; without it plans go by declared figures',
+    ...{ check, status: 'warning', found },
+    fix: `${fix}; without readings plans go by declared figures`,
   };
 }

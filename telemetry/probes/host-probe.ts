@@ -39,6 +39,8 @@ export interface HostProbeOptions {
   readonly gpus?: () => readonly GpuDeviceState[];
   /** Why CUDA finds no GPU, starting with an error's code; null: there is none to be found. */
   readonly gpuProblem?: string | null;
+  /** Milliseconds that a reading of NVML may take; default: those of its reader. */
+  readonly nvmlReadMs?: number | undefined;
   readonly nvml?: NvmlReader;
   readonly environment?: ProbeEnvironment;
 }
@@ -104,7 +106,7 @@ export function createHostProbe(options: HostProbeOptions): HostProbe {
       ],
     };
   };
-  const nvml = createReadings(environment, options.nvml ?? createNvmlReader());
+  const nvml = createReadings(environment, options.nvml ?? readerOf(options));
   const read = async (): Promise<TelemetrySnapshot> => {
     const asked = options.gpus?.() ?? [];
     const problem = options.gpuProblem ?? null;
@@ -115,6 +117,10 @@ export function createHostProbe(options: HostProbeOptions): HostProbe {
     return withGpus(readHost(), { gpus, problem, reading, takenAt });
   };
   return { deviceClass: processor.deviceClass, read, readHost, close: nvml.close };
+}
+
+function readerOf({ nvmlReadMs: readMs }: HostProbeOptions): NvmlReader {
+  return createNvmlReader(readMs === undefined ? {} : { readMs });
 }
 
 interface DatedReading {

@@ -4,6 +4,8 @@
 // I1. Every metric is read by itself: one that fails takes no other with it.
 // I2. A number that cannot be is missing, never shown.
 // I3. Of a MIG device, memory is its own; temperature, power, clocks, errors and PCIe are its chip's.
+// I4. A device is called lost on its own word. Looking a handle up fails with `gpu-lost` where any GPU of the
+//     host has fallen off the bus (nvml.h), so handles that were found before are kept for that.
 import { gpuClassOf } from '../index.ts';
 import type { NvmlFunction, NvmlLibrary } from './nvml-library.ts';
 import {
@@ -77,19 +79,24 @@ export function reasonOf(status: number): string {
   return REASONS[status] ?? `nvml-${String(status)}`;
 }
 
+/** Handles by UUID, as they were found last. */
+export type KnownHandles = Map<string, Handles>;
+
 /**
  * Reads the given devices, or all that NVML knows.
  *
+ * @param known handles of earlier readings; those that are found now are added
  * @throws {NvmlGoneError} when the driver has been unloaded or replaced
  */
 export function readDevices(
   library: NvmlLibrary,
   devices: readonly NvmlDevice[] | null,
+  known: KnownHandles,
 ): NvmlDeviceReading[] {
   return devices === null
     ? readAll(library)
     : devices.map((device) => {
-        const found = findDevice(library, device);
+        const found = knownDevice(library, device, known);
         return 'why' in found
           ? nothingRead(device.uuid, found.why)
           : readDevice(library, device.uuid, found.value);
@@ -97,10 +104,25 @@ export function readDevices(
 }
 
 /** `whole`: the handle is of a GPU that is cut into MIG devices, ours being one of them. */
-interface Handles {
+export interface Handles {
   readonly device: bigint;
   readonly chip: bigint;
   readonly whole: boolean;
+}
+
+function knownDevice(
+  library: NvmlLibrary,
+  device: NvmlDevice,
+  known: KnownHandles,
+): Outcome<Handles> {
+  const found = findDevice(library, device);
+  if ('value' in found) {
+    known.set(device.uuid, found.value);
+    return found;
+  }
+  if (found.why !== REASONS[GPU_IS_LOST]) return found;
+  const before = known.get(device.uuid);
+  return before === undefined ? { why: 'some-gpu-lost' } : { value: before };
 }
 
 /** By UUID, as a GPU's and as a MIG device's, then by PCI address; never by index. */

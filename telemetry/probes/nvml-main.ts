@@ -1,6 +1,6 @@
 // Owns the NVML child process: it loads the library, answers readings one after the other, and ends with
 // its parent (death signal, closed channel). A driver that hangs, hangs here only.
-import { NvmlGoneError, readDevices, reasonOf } from './nvml-devices.ts';
+import { NvmlGoneError, readDevices, reasonOf, type KnownHandles } from './nvml-devices.ts';
 import { dieWithParent, messageOf, openNvml, type NvmlLibrary } from './nvml-library.ts';
 import type { FromNvml, ToNvml } from './nvml-messages.ts';
 
@@ -20,9 +20,10 @@ function main(): void {
     end({ kind: 'unusable', lasting: false, reason: `NVML did not start: ${reasonOf(status)}` });
     return;
   }
+  const known: KnownHandles = new Map();
   process.on('message', ({ id, devices }: ToNvml) => {
     try {
-      process.send?.({ kind: 'reading', id, devices: readDevices(library, devices) });
+      process.send?.({ kind: 'reading', id, devices: readDevices(library, devices, known) });
     } catch (error) {
       if (!(error instanceof NvmlGoneError)) throw error;
       end({ kind: 'unusable', lasting: false, reason: error.message });

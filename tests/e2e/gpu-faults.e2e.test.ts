@@ -9,6 +9,7 @@ import {
   expectCleanStop,
   expectNothingHeld,
   GPU_VARIANT,
+  killExecutor,
   startGpuWorker,
   type GpuWorker,
 } from './product/gpus.ts';
@@ -28,6 +29,8 @@ import { setStage, STAGE_ROWS, STAGE_TILES, type Stage } from './product/stage.t
 const MIB = 1024 ** 2;
 /** Each launch takes this long where a test steps in while chunks are on a device. */
 const SLOW_LAUNCH = 'delay cuLaunchKernel 60';
+/** So that the run is still on the device when its history has been read. */
+const CRAWLING_LAUNCH = 'delay cuLaunchKernel 400';
 
 let stage: Stage;
 let digest: string;
@@ -76,11 +79,19 @@ const codesOf = (executes: readonly ExecuteLine[]): ReadonlySet<string> =>
 const devicesOf = (executes: readonly ExecuteLine[]): ReadonlySet<string> =>
   new Set(executes.flatMap(({ order, answer }) => (answer === null ? [] : order.deviceId)));
 
-async function tilesDone(runId: string): Promise<number> {
+async function shardStatus(runId: string): Promise<ShardStatus | null> {
   const handle = stage.client.workflow.getHandle(`tileloom/${runId}/shard-0`);
-  const status = await handle.query<ShardStatus>('shardStatus').catch(() => null);
-  return status?.counts.tilesDone ?? 0;
+  return handle.query<ShardStatus>('shardStatus').catch(() => null);
 }
+
+const tilesDone = async (runId: string): Promise<number> =>
+  (await shardStatus(runId))?.counts.tilesDone ?? 0;
+
+/** Whether a lane has a chunk on the device. */
+const isExecuting = async (runId: string, device: string): Promise<boolean> =>
+  (await shardStatus(runId))?.lanes.some(
+    ({ state, deviceId }) => state === 'executing' && deviceId === device,
+  ) ?? false;
 
 describe('a GPU whose driver hangs', () => {
   test.each(['cuLaunchKernel', 'cuMemcpyHtoDAsync_v2'])(
@@ -89,7 +100,7 @@ describe('a GPU whose driver hangs', () => {
       const options = {
         hostId: `hang-${hanging.toLowerCase().slice(0, 8)}`,
         devices: 1,
-        stallMs: 1_000,
+        stallMs: 5_000,
       };
       host = await startGpuWorker(stage, options);
       const [uuid = ''] = host.uuids;
@@ -168,7 +179,7 @@ describe('a GPU that is lost in the middle of a run', () => {
   test('leaves the other one and the CPU at work', async () => {
     host = await startGpuWorker(stage, { hostId: 'lost', lanes: 4 });
     const [first = '', second = ''] = host.uuids;
-    host.gpus.control([SLOW_LAUNCH]);
+    host.gpus.control([CRAWLING_LAUNCH]);
     const pins = [{ aspect: 'runtime', value: 'cpu', tiles: [120, 156] }] as const;
     const setting = settingOf('lost', { chunkRows: 4_096, pins }, { mode: 'gpu', lanes: 3 });
     const run = await startRun(stage.client, setting);
@@ -202,9 +213,13 @@ describe('a process that is killed', () => {
     const run = await startRun(stage.client, setting);
     for (const share of [8, 48]) {
       await until(async () => (await tilesDone(setting.runId)) >= share);
-      const pid = worker.executorOf(uuid);
-      expect(pid).not.toBeNull();
-      process.kill(pid ?? 0, 'SIGKILL');
+      // What has begun there cannot end, so the kill meets a chunk.
+      gpus.control(['hang cuEventSynchronize']);
+      await until(() => isExecuting(setting.runId, uuid));
+      // From the order to the device it is two hops.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await killExecutor(worker, uuid);
+      gpus.control([SLOW_LAUNCH]);
     }
     await run.result();
     await expectSameResult(setting);

@@ -16,6 +16,8 @@ import type { Stage } from './stage.ts';
 export const GPU_VARIANT = 'assign/cuda-grid-fp64@1';
 
 const GIB = 1024 ** 3;
+/** A busy machine makes NVML's process late; a plan waits for it no longer than 4 s. */
+const NVML_READ_MS = 3_000;
 
 export interface GpuWorker {
   readonly worker: WorkerProcess;
@@ -70,7 +72,10 @@ export function nvmlReadings({ devices }: Pick<FakeGpus, 'devices'>): readonly s
 export async function startGpuWorker(stage: Stage, options: GpuWorkerOptions): Promise<GpuWorker> {
   const { gpus: _, devices: __, variables, ...rest } = options;
   const gpus = makeGpus(options);
-  const worker = await stage.startWorker(rest, { ...gpus.environment, ...variables });
+  const worker = await stage.startWorker(
+    { nvmlReadMs: NVML_READ_MS, ...rest },
+    { ...gpus.environment, ...variables },
+  );
   return { worker, gpus, uuids: gpus.devices.map(({ uuid }) => uuid) };
 }
 

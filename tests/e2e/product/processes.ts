@@ -12,6 +12,8 @@ export interface WorkerOptions {
   readonly lanes?: number;
   readonly externalRegistry?: string;
   readonly stallMs?: number;
+  /** Milliseconds that a reading of NVML may take. */
+  readonly nvmlReadMs?: number;
   /** Device memory that each GPU's arenas and indexes may take. */
   readonly gpuMemoryBytesMax?: number;
   /** False: GPUs are not looked for. */

@@ -203,18 +203,34 @@ describe('devices', () => {
     expect(found[1]).toEqual({ uuid: UUID_A, ...WHOLE });
   });
 
+  // Looking up any device fails with 15 where one of the host has fallen off the bus, says nvml.h.
+  const LOOKED_UP = [UUID_A, UUID_B].flatMap((uuid) =>
+    ['nvmlDeviceGetHandleByUUID', 'nvmlDeviceGetHandleByPciBusId_v2'].map(
+      (name) => `fail ${uuid} ${name} 15`,
+    ),
+  );
+  const METRIC_CALLS = [
+    ...['UtilizationRates', 'MemoryInfo', 'MemoryInfo_v2', 'Temperature', 'TemperatureV'],
+    ...['PowerUsage', 'CurrentClocksEventReasons', 'CurrentClocksThrottleReasons'],
+    ...['TotalEccErrors', 'CurrPcieLinkGeneration'],
+  ].map((name) => `nvmlDeviceGet${name}`);
+  const BOTH = [...gpuLines(UUID_A), ...gpuLines(UUID_B)];
+
   test('that are lost do not take the other one with them', async () => {
-    const fake = fakeNvml([...gpuLines(UUID_A), ...gpuLines(UUID_B)]);
+    const fake = fakeNvml(BOTH);
     const reader = readerOf(fake);
     await reader.read([A, B]);
-    fake.set([
-      ...gpuLines(UUID_A),
-      ...gpuLines(UUID_B),
-      `fail ${UUID_A} nvmlDeviceGetHandleByUUID 15`,
-      `fail ${UUID_A} nvmlDeviceGetHandleByPciBusId_v2 15`,
-    ]);
+    const own = METRIC_CALLS.map((name) => `fail ${UUID_A} ${name} 15`);
+    fake.set([...BOTH, ...LOOKED_UP, ...own]);
     const [lost, other] = devicesOf(await reader.read([A, B]));
     expect(new Set(Object.values(lost?.unread ?? {}))).toEqual(new Set(['gpu-lost']));
     expect(other).toEqual({ uuid: UUID_B, ...WHOLE });
+  });
+
+  test('are not called lost before they were found, when some GPU of the host is', async () => {
+    const reader = readerOf(fakeNvml([...BOTH, ...LOOKED_UP]));
+    for (const { unread } of devicesOf(await reader.read([A, B]))) {
+      expect(new Set(Object.values(unread))).toEqual(new Set(['some-gpu-lost']));
+    }
   });
 });
