@@ -8,12 +8,14 @@ import { run } from './failure.mjs';
 
 const ROW = /^\/\/ (tl_\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$/gmu;
 const METRICS = ['registers', 'spillBytes', 'localBytes', 'fused'];
-// DFMA, FFMA and HFMA2 round once for two operations, DMMA and HMMA for many; IMAD is of integers.
-// HFMA2 over the zero register is how the compiler loads a constant.
-const FUSED = /\b(?:[DF]FMA|[DH]MMA|HFMA2(?!\S* \w+, -RZ, RZ,)).*/gu;
+// DFMA, FFMA (FFMA2 of pairs, FHFMA of halves) and HFMA2 round once for two operations, also in the
+// uniform datapath, whose names begin with U; DMMA, HMMA and their kin for many. IMAD and IMMA are of
+// integers. HFMA2 over the zero register is how the compiler loads a constant.
+const FUSED = /\b(?:U?(?:[DF]FMA|FHFMA|HFMA2(?!\S* \w+, -RZ, RZ,))|(?:UTC)?[DHOQ]G?MMA).*/gu;
 // Without a rounding of its own an addition or a product of PTX may be fused by whoever assembles it:
-// the driver, on a device newer than the image.
-const FUSED_PTX = /\b(?:fma\.|(?:add|sub|mul)\.(?:ftz\.)?(?:sat\.)?f(?:32|64)\b).*/gu;
+// the driver, on a device newer than the image. A `mad` of floats is fused whatever its rounding.
+const FUSED_PTX =
+  /\b(?:fma\.|mad\.(?:\w+\.)*f(?:32|64)\b|(?:add|sub|mul)\.(?:ftz\.)?(?:sat\.)?b?f(?:16|32|64)(?:x2)?\b).*/gu;
 
 /** Limits by kernel. */
 export function declaredLimits(native) {

@@ -178,6 +178,14 @@ describe.skipIf(reason !== '')(`npm run build:cuda${reason}`, SLOW, () => {
     expect(existsSync(join(sources, 'build'))).toBe(false);
   });
 
+  test('refuses a fused multiply-add of the uniform datapath, which sm_120 has', () => {
+    const code =
+      '(int *x, float a, float b, float c) { if (__fmaf_rn(a, b, c) > 0) x[threadIdx.x] = 1; }';
+    const { status, stderr } = buildOf(withProbe(`${PROBE}${code}`), '120');
+    expect(stderr).toMatch(/hpp:\nsm_120 tl_probe: fused: expected at most 0, got 1\n/);
+    expect(status).toBe(1);
+  });
+
   test('refuses PTX that the driver could contract, though no machine code shows it', () => {
     const product = 'asm("mul.f64 %0, %1, %2;" : "=d"(y) : "d"(x[1]), "d"(x[2]));';
     const { status, stderr } = buildOf(
