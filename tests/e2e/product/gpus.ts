@@ -102,8 +102,9 @@ export function quarantineOf(stage: Stage, uuid: string): string | null {
 /**
  * Stops the worker and holds it to having left nothing behind: no process, nothing on a device.
  *
- * @param lost whether devices were lost to processes while they opened them: nothing may call a driver
- *   after that, so such a process leaves the context to its own end, but no arena and no slot
+ * @param lost whether devices were lost to processes while they opened them, or could not be let go: nothing
+ *   may call a driver after a loss, so such a process leaves the context to its own end, but no arena and
+ *   no slot
  */
 export async function expectCleanStop(
   { worker, gpus }: GpuWorker,
@@ -114,7 +115,9 @@ export async function expectCleanStop(
   expect(children.filter(isAlive)).toEqual([]);
   if (!lost) return expectNothingHeld(gpus);
   const none = { streams: 0, events: 0, deviceBytes: 0, hostBytes: 0 };
-  for (const one of gpus.leaks()) {
+  const told = gpus.leaks();
+  expect(told.length).toBeGreaterThan(0);
+  for (const one of told) {
     expect(one).toMatchObject(none);
     expect(isAlive(one.pid)).toBe(false);
   }
