@@ -5,8 +5,8 @@ export const SOURCE_DIGESTS: Readonly<Record<string, string>> = Object.freeze({
   'assign/grid-avx2@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
   'assign/grid-scalar@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
   'assign/brute-exact@1': '3ce525dd1d67892d3117818b05f7df255800d558b2cf1d10e9684bdc92bae854',
-  'assign/cuda-grid-fp64@1': 'b4c1b7a52635455f2abf73ab16f2e940f1f42bc847bd7e174c93d89197f1358b',
-  'assign/cuda-grid-fp32@1': 'b4c1b7a52635455f2abf73ab16f2e940f1f42bc847bd7e174c93d89197f1358b',
+  'assign/cuda-grid-fp64@1': '6780c9606d6fd9b04a8af92fc2ef04ae4f8f7b31a42adef899f8c9c49a0e0d3f',
+  'assign/cuda-grid-fp32@1': '6780c9606d6fd9b04a8af92fc2ef04ae4f8f7b31a42adef899f8c9c49a0e0d3f',
   'aggregate/fused-exact@1': '93b6de29975df53dd6f5942f50dd6143f0bf3ba3f699256896fe604785a6926a',
 });
 

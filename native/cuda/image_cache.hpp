@@ -2,8 +2,8 @@
 //
 // I1 the key is a digest of everything that the compiler was given; an entry that is not an image
 //    file of these sources is deleted, never used.
-// I2 entries appear by rename; one process compiles a key while others wait for its lock, at most a
-//    minute: after that each works for itself.
+// I2 entries appear by rename; one process compiles a key while others wait for its lock, at most
+//    10 s: after that each works for itself.
 // I3 a folder that cannot be made, locked or written costs the cache and nothing else.
 #pragma once
 

@@ -21,7 +21,7 @@ import {
 } from './helpers/gpu-chunks.ts';
 import type { Area } from './helpers/geometry.ts';
 import { nastyLayers } from './helpers/nasty.ts';
-import { doubles } from './helpers/tiles.ts';
+import { doubles, type ColumnData } from './helpers/tiles.ts';
 
 const BOUNDARIES = ['half-open', 'covers', 'contains'] as const;
 const OVERLAPS = ['first', 'all', 'error'] as const;
@@ -202,32 +202,35 @@ describe('a chunk on the device', () => {
     expect(device.statistics().peakBytes).toBeLessThanOrEqual(device.info.memoryBytesMax);
   });
 
-  test('leaves a feature with 10^5 edges in one cell to the host', async () => {
-    device = bench.gpu.openDevice({ ordinal: 0 });
-    const square: Area = { type: 'Polygon', coordinates: [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]] }; // prettier-ignore
-    // In one cell of the 45 × 45; around a corner of four cells, none of which is crowded.
-    for (const [at, repaired] of [
-      [4.3, 300],
-      [5, 0],
-    ] as const) {
-      // prettier-ignore
+  // In one cell of a coarse grid; around a corner of four cells, none of which is crowded.
+  test.each([
+    { edges: 100_000, at: 4.3, rows: 300, repaired: 300 },
+    { edges: 100_000, at: 5, rows: 300, repaired: 0 },
+    { edges: 1_000_000, at: 4.3, rows: 24, repaired: 24 },
+  ])(
+    'leaves to the host $repaired of $rows rows beside $edges edges of one feature around $at',
+    async ({ edges, at, rows, repaired }) => {
+      device = bench.gpu.openDevice({ ordinal: 0 });
+      const square: Area = { type: 'Polygon', coordinates: [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]] }; // prettier-ignore
       const random = randomOf(3);
       const near = (): number => at + (random() - 0.5) * 6e-6;
-      const points = Array.from({ length: 300 }, () => [near(), near()] as const);
-      const column = (index: 0 | 1): number[] => points.map((point) => point[index]);
-      const value = points.map((_, row) => row / 7);
+      const points = Array.from({ length: rows }, () => [near(), near()] as const);
+      const column = (name: string, value: (row: number) => number): ColumnData =>
+        doubles(name, [...points.keys()].map(value));
       const data = [
-        [
-          doubles('x', column(0)),
-          doubles('y', column(1)),
-          doubles('a', value),
-          doubles('b', value),
-        ],
+        column('x', (row) => points[row]?.[0] ?? 0),
+        column('y', (row) => points[row]?.[1] ?? 0),
+        column('a', (row) => row / 7),
+        column('b', (row) => row / 7),
       ];
-      const answer = await expectSame([comb(100_000, at), square], {}, data, 1, 1 << 20);
+      const answer = await expectSame([comb(edges, at), square], {}, [data], 1, 1 << 20);
       expect(answer.repairedRows).toBe(repaired);
-    }
-  });
+      expect(answer.tiles[0]?.hits).toBe(rows);
+      // Some rows lie in the comb, the others in the square only.
+      const featuresHit = Buffer.from(answer.partials, 'hex').readUInt32LE(8);
+      expect(featuresHit).toBe(2);
+    },
+  );
 });
 
 describe('the memory of the device', () => {

@@ -10,6 +10,7 @@ import {
   type OpenDevice,
   type TileInput,
 } from '../../native/index.ts';
+import { copyWithout } from './helpers/driver-symbols.ts';
 import { fakeGpus, type FakeGpus } from './helpers/fake-gpu.ts';
 import { writeGeometry } from './helpers/geometry.ts';
 import { nastyLayers, nastyPoints } from './helpers/nasty.ts';
@@ -146,6 +147,39 @@ describe('measureCopies', () => {
     await measureCopies('device-copy', 1 << 16, 1);
     await measureKernels(request());
     expect(device.statistics().heldBytes).toBe(before);
+  });
+
+  test('ends in the code of a copy on the device that fails, and leaves a device that works', async () => {
+    const before = device.statistics().heldBytes;
+    for (const [result, code] of [
+      [1, 'DEVICE_FAILED'],
+      [2, 'OUT_OF_MEMORY'],
+    ] as const) {
+      for (const after of [0, 1, 2]) {
+        gpu.control([`fail cuMemcpyDtoDAsync_v2 ${result} after ${after} times 1`]);
+        await expect(measureCopies('device-copy', 1 << 16, 2)).rejects.toMatchObject({ code });
+      }
+      expect(await measureCopies('device-copy', 1 << 16, 2)).toHaveLength(2);
+    }
+    expect(device.statistics().heldBytes).toBe(before);
+  });
+
+  test('names the copy on the device where the driver has none', async () => {
+    const symbol = 'cuMemcpyDtoDAsync_v2';
+    process.env['TILELOOM_CUDA_DRIVER'] = copyWithout(
+      gpu.driverPath,
+      symbol,
+      join(gpu.folder, 'driver-without-copy.so'),
+    );
+    try {
+      await expect(measureCopies('device-copy', 1 << 16, 1)).rejects.toMatchObject({
+        code: 'DEVICE_MISSING',
+        message: expect.stringContaining(`a driver without ${symbol}`),
+      });
+      expect(await measureCopies('upload', 1 << 16, 1)).toHaveLength(1);
+    } finally {
+      Object.assign(process.env, gpu.environment);
+    }
   });
 
   test('says when the memory does not suffice', async () => {

@@ -3,7 +3,9 @@
 // line about what came of it. tests/native/cuda-failures.test.ts builds it, runs it and judges the
 // lines.
 //
-//   device_failures LIBRARY DRIVER IMAGE GEOMETRY SHA256 FOLDER DEVICE-LINE
+//   device_failures LIBRARY DRIVER IMAGE GEOMETRY SHA256 FOLDER DEVICE-LINE RESULT…
+//
+// A RESULT fails the first call of kOnceFunction only; those of kResults fail every call.
 #include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@ namespace {
 
 constexpr unsigned kSecondsMax = 20;
 constexpr int kResults[] = {1, 2, 46, 100, 201, 209, 222, 700, 702, 709, 719, 999};
+constexpr char kOnceFunction[] = "cuMemGetInfo_v2";
 constexpr const char *kFunctions[] = {
     "cuInit",
     "cuDriverGetVersion",
@@ -161,10 +164,50 @@ std::vector<uint64_t> count_calls(const Library &library, const Paths &paths,
   return counts;
 }
 
+// What all cases share.
+struct Session {
+  const Library &library;
+  const Paths &paths;
+  const Fixture &fixture;
+  const Outcome &expected;
+};
+
+// The rest of the rule says which calls fail: from `after` on.
+void fail_call(const Session &session, const char *function, int result, const std::string &after,
+               const std::string &rest, bool threads) {
+  const std::string facts = std::string("\"function\": \"") + function +
+                            "\", \"result\": " + std::to_string(result) + ", \"after\": " + after +
+                            ", \"threads\": " + (threads ? "true" : "false");
+  const std::string rule = std::string("fail ") + function + " " + std::to_string(result) + rest;
+  in_child(facts, [&] {
+    run_case(session.library, session.paths, session.fixture, session.expected, rule, threads,
+             facts);
+  });
+}
+
+void fail_once(const Session &session, const char *function, int result, uint64_t after,
+               bool threads) {
+  const std::string number = std::to_string(after);
+  fail_call(session, function, result, number, " after " + number + " times 1\n", threads);
+}
+
+void fail_each_call(const Session &session, const char *function, uint64_t calls, int result) {
+  const bool threads = result == 1 || result == 2 || result == 719;
+  for (uint64_t after = 0; after < calls; ++after) {
+    fail_once(session, function, result, after, false);
+    if (threads) {
+      fail_once(session, function, result, after, true);
+    }
+  }
+  // From the first call on, and with no words for the error.
+  fail_call(session, function, result, "null", "\nfail cuGetErrorName 1\nfail cuGetErrorString 1\n",
+            false);
+}
+
 }  // namespace
 
 int main(int count, char **arguments) {
-  if (count != 8) {
+  if (count < 8) {
     return 2;
   }
   const Library library(arguments[1]);
@@ -180,29 +223,15 @@ int main(int count, char **arguments) {
     std::fprintf(stderr, "%s\n", expected.error.text);
     return 2;
   }
+  const Session session{library, paths, fixture, expected};
   const std::vector<uint64_t> calls = count_calls(library, paths, fixture);
   for (size_t index = 0; index < calls.size(); ++index) {
     for (const int result : kResults) {
-      const auto run = [&](const std::string &after, const std::string &rest, bool threads) {
-        const std::string facts = std::string("\"function\": \"") + kFunctions[index] +
-                                  "\", \"result\": " + std::to_string(result) +
-                                  ", \"after\": " + after +
-                                  ", \"threads\": " + (threads ? "true" : "false");
-        const std::string rule =
-            std::string("fail ") + kFunctions[index] + " " + std::to_string(result) + rest;
-        in_child(facts, [&] { run_case(library, paths, fixture, expected, rule, threads, facts); });
-      };
-      const bool threads = result == 1 || result == 2 || result == 719;
-      for (uint64_t after = 0; after < calls[index]; ++after) {
-        const std::string number = std::to_string(after);
-        run(number, " after " + number + " times 1\n", false);
-        if (threads) {
-          run(number, " after " + number + " times 1\n", true);
-        }
-      }
-      // From the first call on, and with no words for the error.
-      run("null", "\nfail cuGetErrorName 1\nfail cuGetErrorString 1\n", false);
+      fail_each_call(session, kFunctions[index], calls[index], result);
     }
+  }
+  for (int index = 8; index < count; ++index) {
+    fail_once(session, kOnceFunction, std::atoi(arguments[index]), 0, false);
   }
   return 0;
 }

@@ -16,10 +16,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { inspectGpu } from '../../executor/index.ts';
 import { openDeviceLibrary } from '../../native/index.ts';
 import { fakeGpus, fakeImage, type FakeGpu, type FakeGpus } from './helpers/fake-gpu.ts';
 import {
+  LOCK_WAIT_MS,
   ROOT,
   entriesOf,
   fakeNvrtc,
@@ -240,11 +240,16 @@ describe('two processes at once', () => {
 
   test('go on when the first hangs, while somebody still waits for them', async () => {
     const go = join(gpus.folder, 'go');
+    const environment = { ...gpus.environment, ...nvrtc.environment };
     nvrtc.control([`wait ${go}`]);
-    const first = openElsewhere(cache, { ...gpus.environment, ...nvrtc.environment });
+    const first = openElsewhere(cache, environment);
     await until(() => compiled() === 1);
     nvrtc.control([]);
-    expect(await inspectGpu({ ordinal: 0, imagesDir: cache })).toMatchObject({ image: 'compiled' });
+    const second = await openElsewhere(cache, environment).opened;
+    expect(second.image).toBe('compiled');
+    expect(second.openMs).toBeGreaterThan(LOCK_WAIT_MS);
+    // The executor looks at a device for 20 s, in which a process starts as well.
+    expect(second.openMs).toBeLessThan(18_000);
     writeFileSync(go, '');
     expect((await first.opened).image).toBe('compiled');
   });

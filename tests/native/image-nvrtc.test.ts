@@ -7,6 +7,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { openDeviceLibrary } from '../../native/index.ts';
 import { fakeGpus, fakeImage, type FakeGpus } from './helpers/fake-gpu.ts';
 import {
+  LOCK_WAIT_MS,
   ROOT,
   buildCuda,
   cudaTools,
@@ -124,8 +125,14 @@ describe.skipIf(reason !== '')(`NVRTC${reason}`, { timeout: 300_000 }, () => {
     const environment = { ...gpus.environment, TILELOOM_NVRTC: nvrtcPath };
     const children = [openElsewhere(cache, environment), openElsewhere(cache, environment)];
     const opened = await Promise.all(children.map((child) => child.opened));
-    expect(new Set(opened.map(({ image }) => image))).toEqual(new Set(['cached', 'compiled']));
+    const images = new Set(opened.map(({ image }) => image));
+    const slowestMs = Math.max(...opened.map(({ openMs }) => openMs));
+    // Who waits that long for the other compiles too: so slow a host shows nothing of the lock.
+    if (images.has('cached') || slowestMs <= LOCK_WAIT_MS) {
+      expect(images).toEqual(new Set(['cached', 'compiled']));
+    }
     expect(opened[0]?.imageDigest).toBe(opened[1]?.imageDigest);
+    expect(entriesOf(cache)).toHaveLength(1);
   });
 
   test('compiles again, to the same bytes, what was damaged', () => {

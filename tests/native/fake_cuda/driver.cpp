@@ -38,6 +38,13 @@ int begin_device(const char *function, int number, DeviceLine &device) {
   return !state.initialized ? fake::kNotInitialized : uuid.empty() ? fake::kInvalidDevice : 0;
 }
 
+// As `begin` for a call that has words for an error: an error that has stuck does not fail it.
+int begin_words(const char *function) {
+  const int failure = begin(function, nullptr);
+  const std::lock_guard<std::mutex> lock(State::get().mutex);
+  return State::get().poison == 0 ? failure : 0;
+}
+
 const char *name_of(int result) {
   static const struct {
     int result;
@@ -86,6 +93,7 @@ FAKE_API int cuInit(unsigned flags) {
 FAKE_API int cuDriverGetVersion(int *version) {
   const int failure = begin("cuDriverGetVersion", nullptr);
   if (failure == 0) {
+    const std::lock_guard<std::mutex> lock(State::get().mutex);
     *version = State::get().control.version();
   }
   return failure;
@@ -213,7 +221,7 @@ FAKE_API int cuCtxSetCurrent(Context *context) {
   if (failure != 0) {
     return failure;
   }
-  if (context != nullptr && context->retained == 0) {
+  if (context != nullptr && !fake::is_alive(*context)) {
     return fake::kInvalidContext;
   }
   fake::set_current(context);
@@ -267,13 +275,13 @@ FAKE_API int cuModuleGetFunction(fake::Function **function, fake::Module *module
 }
 
 FAKE_API int cuGetErrorName(int result, const char **name) {
-  const int failure = begin("cuGetErrorName", nullptr);
+  const int failure = begin_words("cuGetErrorName");
   *name = name_of(result);
-  return State::get().poison == 0 && failure != 0 ? failure : *name == nullptr;
+  return failure != 0 ? failure : *name == nullptr;
 }
 
 FAKE_API int cuGetErrorString(int result, const char **text) {
-  const int failure = begin("cuGetErrorString", nullptr);
+  const int failure = begin_words("cuGetErrorString");
   *text = "as the fake was told";
-  return State::get().poison == 0 && failure != 0 ? failure : name_of(result) == nullptr;
+  return failure != 0 ? failure : name_of(result) == nullptr;
 }

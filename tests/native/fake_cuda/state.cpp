@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -150,9 +151,18 @@ extern "C" __attribute__((visibility("default"))) uint64_t fake_calls() {
 Context *current() { return current_context; }
 void set_current(Context *context) { current_context = context; }
 
+bool is_alive(const Context &context) {
+  const std::lock_guard<std::mutex> lock(State::get().mutex);
+  return context.retained != 0;
+}
+
+// As cuda.h says of each: "any further CUDA work will return the same error", "the process must be
+// terminated and relaunched", the context or the driver is gone, or an error that nobody can
+// correct.
 bool is_sticky(int result) {
-  return result == 214 || result == 220 || result == 226 || result == 700 || result == 702 ||
-         result == 709 || result == 710 || (result >= 714 && result <= 719) || result == 721;
+  static const std::set<int> results = {4,   214, 220, 226, 700, 702, 709, 710, 714,
+                                        715, 716, 717, 718, 719, 721, 810, 911};
+  return results.count(result) != 0;
 }
 
 uint64_t delay_of(const char *function) {
@@ -200,7 +210,7 @@ int begin_in_context(const char *function, bool waits) {
   if (failure != 0) {
     return failure;
   }
-  return context == nullptr || context->retained == 0 ? kInvalidContext : 0;
+  return context == nullptr || !is_alive(*context) ? kInvalidContext : 0;
 }
 
 }  // namespace fake

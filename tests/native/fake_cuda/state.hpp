@@ -87,6 +87,8 @@ class State {
 // The context that is current on this thread, or null.
 Context *current();
 void set_current(Context *context);
+// Whether somebody retains it. Called without the mutex.
+bool is_alive(const Context &context);
 
 bool is_sticky(int result);
 

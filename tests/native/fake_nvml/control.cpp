@@ -44,7 +44,7 @@ void parse_line(const std::string &line, Control &control) {
   std::string second;
   words >> first;
   if (key == "hang" || key == "crash") {
-    control.ends[first] = key[0];
+    (key == "hang" ? control.hangs : control.crashes).insert(first);
   } else if (words >> second; second.empty()) {
     refuse("line not understood: " + line);
   } else if (key == "device") {

@@ -10,7 +10,8 @@
 //                                           capability <major> <minor>, mig <0|1>; without:
 //                                           NOT_SUPPORTED
 //   fail <uuid|*> <function> <nvmlReturn>   instead of its answer
-//   hang <function>, crash <function>       instead of an answer
+//   hang <function>                         no answer while the line is there
+//   crash <function>                        instead of an answer
 //   delay <function> <milliseconds>         before its answer
 //
 // A missing file or a line that is not understood ends the process: no test may rest on a typing
@@ -18,6 +19,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,7 +38,8 @@ struct Control {
   std::map<std::pair<std::string, std::string>, std::vector<unsigned long long>> readings;
   std::map<std::pair<std::string, std::string>, int> failures;
   std::map<std::string, long> delays;
-  std::map<std::string, char> ends;
+  std::set<std::string> hangs;
+  std::set<std::string> crashes;
 };
 
 // The control file as it is now.

@@ -48,22 +48,22 @@ const Device *find(const std::string &uuid) {
 
 bool is_mig(const std::string &uuid) { return uuid.rfind("MIG-", 0) == 0; }
 
-// What comes before each answer: delays, ends, failures.
-int enter(const char *function, const std::string &uuid) {
+// What comes before each answer: delays, ends, failures. The UUID is a copy, because the devices
+// change with the control file.
+int enter(const char *function, std::string uuid) {
   const auto &now = control();
   if (const auto delay = now.delays.find(function); delay != now.delays.end()) {
     usleep(static_cast<useconds_t>(delay->second) * 1000);
   }
-  if (const auto end = now.ends.find(function); end != now.ends.end()) {
-    if (end->second == 'c') {
-      std::raise(SIGSEGV);
-    }
-    for (;;) {
-      pause();
-    }
+  if (now.crashes.count(function) != 0) {
+    std::raise(SIGSEGV);
+  }
+  while (control().hangs.count(function) != 0) {
+    usleep(10'000);
   }
   for (const std::string &who : {uuid, std::string("*")}) {
-    if (const auto failure = now.failures.find({who, function}); failure != now.failures.end()) {
+    const auto &failures = control().failures;
+    if (const auto failure = failures.find({who, function}); failure != failures.end()) {
       return failure->second;
     }
   }

@@ -13,6 +13,9 @@ const SCRIPT = join(ROOT, 'scripts', 'build-cuda.mjs');
 /** What opening a device told or threw. */
 export type Opened = Partial<DeviceInfo> & { readonly code?: string; readonly message?: string };
 
+/** As native/cuda/image_cache.cpp has it: who waits for another's compilation for longer, compiles. */
+export const LOCK_WAIT_MS = 10_000;
+
 /** Opens device 0 in this process and closes it. */
 export function openHere(cacheDir: string | null = null): Opened {
   try {
@@ -27,9 +30,14 @@ export function openHere(cacheDir: string | null = null): Opened {
   }
 }
 
+export interface OpenedElsewhere extends Opened {
+  /** Milliseconds of opening, in which the start of the process does not count. */
+  readonly openMs: number;
+}
+
 export interface OpeningChild {
   readonly pid: number;
-  readonly opened: Promise<Opened>;
+  readonly opened: Promise<OpenedElsewhere>;
 }
 
 /** Opens device 0 in a new process of the built package. */
@@ -41,12 +49,12 @@ export function openElsewhere(cacheDir: string, environment: Record<string, stri
   });
   let text = '';
   child.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
-  const opened = new Promise<Opened>((resolve, reject) => {
+  const opened = new Promise<OpenedElsewhere>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (status) => {
       const line = text.trimEnd().split('\n').at(-1) ?? '';
       if (line.startsWith('{')) {
-        resolve(JSON.parse(line) as Opened);
+        resolve(JSON.parse(line) as OpenedElsewhere);
       } else {
         reject(new Error(`process ended with ${String(status)} and without an answer`));
       }

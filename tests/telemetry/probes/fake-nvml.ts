@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import {
   createNvmlReader,
   type GpuDeviceState,
@@ -38,9 +38,21 @@ export function fakeNvml(lines: readonly string[], library = FAKE_NVML): FakeNvm
 /** A reader over the fake, closed after the test. Its time limits suit a busy machine. */
 export function readerOf(fake: FakeNvml, options: NvmlClientOptions = {}): NvmlReader {
   const environment = { ...process.env, ...fake.environment };
-  const reader = createNvmlReader({ readMs: 20_000, restartMs: 0, environment, ...options });
+  const limits = { readMs: 20_000, startMs: 60_000, restartMs: 0 };
+  const reader = createNvmlReader({ ...limits, environment, ...options });
   onTestFinished(() => reader.close());
   return reader;
+}
+
+/** Waits until readings succeed, so that what a test limits to `readMs` does not count the start. */
+export async function untilRead(
+  reader: NvmlReader,
+  devices: Parameters<NvmlReader['read']>[0],
+): Promise<void> {
+  await vi.waitFor(
+    async () => expect(await reader.read(devices)).toMatchObject({ kind: 'read' }),
+    40_000,
+  );
 }
 
 /** The fake as an older or newer driver has it: without some functions. */

@@ -10,7 +10,16 @@ import {
   type NvmlReading,
 } from '../../../telemetry/probes/index.ts';
 import type { DeviceSnapshot, TelemetrySnapshot } from '../../../telemetry/index.ts';
-import { GIB, UUID_A, UUID_B, fakeNvml, gpuLines, gpuState, readerOf } from './fake-nvml.ts';
+import {
+  GIB,
+  UUID_A,
+  UUID_B,
+  fakeNvml,
+  gpuLines,
+  gpuState,
+  readerOf,
+  untilRead,
+} from './fake-nvml.ts';
 
 const A = gpuState({ resident: ['0123456789abcdef-half-open-first'] });
 const B = gpuState({ uuid: UUID_B, pciBusId: '0000:af:00.0', slotsBusy: 1 });
@@ -90,8 +99,7 @@ describe('a GPU of the worker', () => {
   ])('that fails with %i is out of service, the other one is not', async (status, quarantine) => {
     const lines = [
       ...[...gpuLines(UUID_A), ...gpuLines(UUID_B)],
-      `fail ${UUID_A} nvmlDeviceGetHandleByUUID ${String(status)}`,
-      `fail ${UUID_A} nvmlDeviceGetHandleByPciBusId_v2 ${String(status)}`,
+      `fail ${UUID_A} nvmlDeviceGetPowerUsage ${String(status)}`,
     ];
     const gpus = gpusOf(await read(lines, { gpus: () => [A, B] }));
     expect(gpus.map((gpu) => gpu.quarantine)).toEqual([quarantine, null]);
@@ -102,9 +110,17 @@ describe('a GPU of the worker', () => {
     );
   });
 
+  test('stays in service where NVML says only that some GPU of the host is lost', async () => {
+    const lookUps = ['nvmlDeviceGetHandleByUUID', 'nvmlDeviceGetHandleByPciBusId_v2'];
+    const lines = [...gpuLines(UUID_A), ...lookUps.map((name) => `fail ${UUID_A} ${name} 15`)];
+    const [gpu] = gpusOf(await read(lines, { gpus: () => [A] }));
+    expect(gpu).toMatchObject({ quarantine: null, gpu: { unread: { all: 'some-gpu-lost' } } });
+  });
+
   test('of a driver that hangs has no metrics, and the snapshot says why', async () => {
     const fake = fakeNvml(gpuLines(UUID_A));
     const nvml = readerOf(fake, { readMs: 2_000, restartMs: 3_600_000 });
+    await untilRead(nvml, [A]);
     const now = { ms: 1_000_000 };
     const environment = { ...MACHINE, nowMs: () => now.ms };
     const probe = createHostProbe({ host: 'h', nvml, environment, gpus: () => [A] });
