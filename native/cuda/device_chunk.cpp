@@ -110,6 +110,10 @@ void DeviceChunk::run_tiles(const BatchInput &batch, DeviceLane &lane, RowValues
     const double computed = now_seconds();
     for (uint64_t index = first; index < next; ++index) {
       try {
+        // Rows that the device left to the host may take long.
+        if (cancelled_.load()) {
+          throw Failure(TL_CANCELLED, "was not settled: the chunk is cancelled");
+        }
         out[index] = lane.settle(group, index - first, rows, stats);
       } catch (Failure &failure) {
         failure.tile = static_cast<int64_t>(batch.tiles[index].tile);

@@ -77,9 +77,9 @@ const char *advice_of(int status, CuResult result) {
 
 }  // namespace
 
-// Errors that leave the context, and so the process, unusable: the driver's documentation says so
-// of each. 709 is a context that somebody else destroyed; the others are faults of device or
-// kernel.
+// Errors that leave the context, and so the process, unusable: cuda.h says so of each, but for 4,
+// 214 and 220, after which nothing can be trusted either. 709 is a context that somebody else
+// destroyed, 810 a client that its MPS server ended; the others are faults of device or kernel.
 bool is_sticky(CuResult result) {
   switch (result) {
     case 4:    // driver is shutting down
@@ -91,6 +91,8 @@ bool is_sticky(CuResult result) {
     case 709:  // context is destroyed
     case 710:  // assertion
     case 721:  // tensor memory leak
+    case 810:  // MPS client terminated
+    case 911:  // external device
       return true;
     default:
       return result >= 714 && result <= 719;

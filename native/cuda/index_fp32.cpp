@@ -5,6 +5,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "../core/float_environment.hpp"
 #include "../kernels/assign/grid_fp32.hpp"
 #include "../kernels/assign/grid_layout.hpp"
 
@@ -187,7 +188,9 @@ class Converter {
 
 }  // namespace
 
+// The bound of grid_fp32.hpp counts on rounding to nearest.
 Fp32Index make_fp32_index(const tl_layer_view &layer) {
+  const FloatEnvironment environment;
   const IndexHeader &grid = *static_cast<const IndexHeader *>(layer.index);
   if (grid.columns > kFp32SideMax || grid.rows > kFp32SideMax) {
     return Fp32Index{};

@@ -392,6 +392,23 @@ describe('batches in flight', () => {
     await expectSame(areas, {}, nastyTiles(areas, [100]));
   });
 
+  test('end with CANCELLED while rows that the device left are decided', async () => {
+    device = bench.gpu.openDevice({ ordinal: 0, slots: 1 });
+    const square: Area = { type: 'Polygon', coordinates: [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]] }; // prettier-ignore
+    const [, layer] = await layersOf([comb(100_000, 4.3), square], rules, 1 << 20);
+    const here = Array.from({ length: 60 }, () => 4.3);
+    const tile = ['x', 'y', 'a', 'b'].map((name) => doubles(name, here));
+    const tiles = bench.tiles(here.map(() => tile));
+    const chunk = bench.gpu.openChunk({ ...PLAIN, ...rules, layer, symbol: GPU_SYMBOL });
+    // All tiles fit one launch: what is left of the batch is the host's work.
+    const running = codeOf(chunk.runBatch(tiles));
+    await until(() => chunk.progress() > 0);
+    chunk.cancel();
+    expect((await running).code).toBe('CANCELLED');
+    expect(chunk.progress()).toBeLessThan(tiles.length);
+    chunk.close();
+  });
+
   test('name tile, column and row of what is wrong', async () => {
     device = bench.gpu.openDevice({ ordinal: 0 });
     const areas = layerNamed('lattice');

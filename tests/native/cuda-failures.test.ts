@@ -83,6 +83,8 @@ const RESULTS = [
   [803, 'the display driver does not match the driver', 'DEVICE_MISSING'],
   [804, 'forward compatibility does not serve the hardware', 'DEVICE_MISSING'],
   [805, 'no connection to the daemon of MPS', 'DEVICE_FAILED'],
+  [810, 'the server of MPS ended the client: relaunch the process', 'DEVICE_LOST'],
+  [911, 'an external device failed: relaunch the process', 'DEVICE_LOST'],
   [999, 'an unknown internal error', 'DEVICE_FAILED'],
 ] as const;
 const CODE_OF_RESULT = new Map<number, string>(RESULTS.map(([result, , code]) => [result, code]));

@@ -21,6 +21,15 @@ int refuse(const char *message, char *text, uint64_t text_bytes) {
   return TL_BAD_INDEX;
 }
 
+// The same index while a library of the process has left another rounding mode behind.
+Fp32Index index_made_elsewhere(const tl_layer_view &layer) {
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | _MM_ROUND_UP | _MM_FLUSH_ZERO_ON);
+  Fp32Index index = make_fp32_index(layer);
+  _mm_setcsr(before);
+  return index;
+}
+
 AssignJob job_of(const IndexHeader &grid) {
   AssignJob job{};
   job.x0 = grid.x0;
@@ -115,6 +124,9 @@ TL_API int tl_assign__grid__fp32__host(tl_assign_args *args, char *text, uint64_
   const Fp32Index index = make_fp32_index(*args->layer);
   if (index.bytes.empty() || index.bytes.size() > fp32_index_bytes_max(*args->layer)) {
     return refuse("cannot be had in fp32, or not within its bytes", text, text_bytes);
+  }
+  if (index_made_elsewhere(*args->layer).bytes != index.bytes) {
+    return refuse("depends on the rounding mode that it finds", text, text_bytes);
   }
   return assign<Fp32Filter>(job_of(grid), index.bytes.data(),
                             index.bytes.data() + index.records_offset, *args);

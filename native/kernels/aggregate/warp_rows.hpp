@@ -75,6 +75,12 @@ TL_WARP void run_rows(const Warp &warp, const AssignJob &job, const TileJob &til
   }
 }
 
+TL_WARP void add_count(uint32_t *total, uint32_t count) {
+  if (count != 0) {
+    atomic_add(total, count);
+  }
+}
+
 // Every row that one warp of a launch takes: `first`, and then each `step` further. A tile has less
 // than 2^31 rows and a launch at most 2^18 threads per tile, so 32 bits hold them all.
 template <class Query, bool kAggregate, class Warp>
@@ -88,11 +94,12 @@ TL_WARP void run_warp(const Warp &warp, const AssignJob &job, const TileJob &til
   for (uint32_t base = first; base < columns.rows; base += step) {
     run_rows<Query, kAggregate>(warp, job, tile, columns, base, counts);
   }
+  // All warps of a tile add to these 16 bytes: most have one count to add.
   warp.one([&] {
     TileCounts *total = memory_at<TileCounts>(tile.counts);
-    atomic_add(&total->hits, counts.hits);
-    atomic_add(&total->outside, counts.outside);
-    atomic_add(&total->invalid, counts.invalid);
+    add_count(&total->hits, counts.hits);
+    add_count(&total->outside, counts.outside);
+    add_count(&total->invalid, counts.invalid);
   });
 }
 

@@ -66,6 +66,8 @@ struct Fp64Filter {
   static constexpr uint64_t kHeadAlignment = 32;
   static constexpr uint64_t kBytes = kBlockBytes;
   static constexpr uint32_t kMasks = kBorders ? 2 : 1;  // per candidate; the first is of crossings
+  // Whether edges that no crossing mask of a candidate names cannot matter to it.
+  static constexpr bool kCrossingsSuffice = !kBorders;
 
   TL_HD Point point(const AssignJob &job, double x, double y) { return {x, y, job.band}; }
 
@@ -101,7 +103,11 @@ TL_HD uint32_t candidate_inside(const uint32_t *candidate, const uint8_t *blocks
   uint32_t odd = 0;
   for (uint32_t first = 0, word = 0; first < count; first += 8, ++word) {
     const uint32_t left = count - first;
-    odd ^= candidate[1 + word] & crossing_word<Filter>(blocks + first * Filter::kBytes,
+    const uint32_t mask = candidate[1 + word];
+    if (Filter::kCrossingsSuffice && mask == 0) {
+      continue;
+    }
+    odd ^= mask & crossing_word<Filter>(blocks + first * Filter::kBytes,
                                                        left < 8 ? left : 8, point, close);
   }
   return parity_of(odd) ^ (candidate[0] >> 31);

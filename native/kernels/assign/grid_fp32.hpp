@@ -88,6 +88,7 @@ struct Fp32Filter {
   static constexpr uint64_t kHeadAlignment = kFp32HeadAlignment;
   static constexpr uint64_t kBytes = sizeof(Fp32Block);
   static constexpr uint32_t kMasks = 1;
+  static constexpr bool kCrossingsSuffice = false;  // it serves covers and contains as well
 
   TL_HD Point point(const AssignJob &job, double x, double y) {
     return {within_cell(grid_column(job, x)), within_cell(grid_row(job, y))};
