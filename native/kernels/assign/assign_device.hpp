@@ -107,8 +107,8 @@ TL_HD uint32_t candidate_inside(const uint32_t *candidate, const uint8_t *blocks
     if (Filter::kCrossingsSuffice && mask == 0) {
       continue;
     }
-    odd ^= mask & crossing_word<Filter>(blocks + first * Filter::kBytes,
-                                                       left < 8 ? left : 8, point, close);
+    odd ^= mask & crossing_word<Filter>(blocks + first * Filter::kBytes, left < 8 ? left : 8, point,
+                                        close);
   }
   return parity_of(odd) ^ (candidate[0] >> 31);
 }
