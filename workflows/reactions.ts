@@ -23,6 +23,7 @@ import {
 const HOST_LOSSES_MAX = 200;
 const INPUT_WAITS_MAX = 60;
 const SURPRISES_MAX = 5;
+const CROWDED_OUT_AFTER = 5;
 /** Hosts of the GPU pool that may refuse one after the other. */
 const REFUSALS_MAX = 5;
 
@@ -63,6 +64,7 @@ export function react(
       return GO_ON;
     case 'host-lost':
     case 'moved-on':
+      if (isCrowdedOut(lane, failure)) return kernelFault(shard, lane, failure, attempt);
       abandon(shard, lane);
       return hostLost(lane, failure);
     case 'input-unavailable':
@@ -84,6 +86,14 @@ export function react(
       abandon(shard, lane);
       return surprise(lane, failure);
   }
+}
+
+/**
+ * Whether a layer has found no room on a device beside those of other runs often enough in a row: nobody
+ * knows when they end, and the variant is left out there for this run.
+ */
+function isCrowdedOut({ hostLosses }: Lane, { code: failureCode }: Failure): boolean {
+  return failureCode === 'INDEX_EXCEEDS_DEVICE' && hostLosses >= CROWDED_OUT_AFTER;
 }
 
 function hostLost(lane: Lane, failure: Failure): Reaction {
