@@ -62,7 +62,15 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   const identity = await takeHostIdentity(homePaths().hosts, options.hostId);
   const undos: Undo[] = [() => identity.release()];
   const close = async (): Promise<void> => {
-    for (const undo of undos.splice(0).toReversed()) await undo();
+    const failures: unknown[] = [];
+    for (const undo of undos.splice(0).toReversed()) {
+      try {
+        await undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   };
   try {
     const parts = await createParts(options, identity, log);
@@ -73,7 +81,8 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
     );
     return await connectWorkers(parts, (undo) => undos.push(undo), close);
   } catch (error) {
-    await close();
+    // What failed first is told: a connection that half-made workers hold, say, cannot be closed.
+    await close().catch(() => undefined);
     throw error;
   }
 }
