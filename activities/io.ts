@@ -7,7 +7,7 @@ import { checkPins } from './check-pins.ts';
 import { liveGpuHosts, liveHosts } from './live-hosts.ts';
 import { prepareRun } from './prepare.ts';
 import { publishRun } from './publish.ts';
-import type { GpuHosts } from './require-gpu.ts';
+import { lookForGpuHost, type GpuHosts } from './require-gpu.ts';
 import { sealSegment } from './seal.ts';
 import { selectParked } from './select-parked.ts';
 
@@ -33,6 +33,7 @@ export function createIoActivities(dependencies: IoDependencies): IoActivities {
       beating(() => publishRun({ ...dependencies, warn: (message) => log.warn(message) }, request)),
     checkPins: (request) => beating(() => checkPins(dependencies, request)),
     selectParked: (request) => beating(() => selectParked(request)),
+    requireGpu: ({ wish }) => beating(() => lookForGpuHost(wish, hosts)),
     cancelRun: async ({ workflowId, runId }) => {
       await client.workflow.getHandle(workflowId, runId).cancel();
     },

@@ -21,7 +21,16 @@ const HOSTS_NAMED = 8;
 /** @throws {ActivityError} `NO_GPU_HOST` where the run would wait for a GPU, and was not asked to */
 export async function requireGpuHost(spec: PipelineSpec, hosts: GpuHosts): Promise<void> {
   const wish = gpuWish(spec);
-  if (wish === null) return;
+  if (wish !== null) await lookForGpuHost(wish, hosts);
+}
+
+/**
+ * Looks for a host with a GPU in service, for some seconds.
+ *
+ * @param wish what asks for it, in the words of the spec
+ * @throws {ActivityError} `NO_GPU_HOST`
+ */
+export async function lookForGpuHost(wish: string, hosts: GpuHosts): Promise<void> {
   const pause =
     hosts.pause ?? ((): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_MS)));
   for (let look = 0; look < LOOKS; look += 1) {

@@ -260,12 +260,19 @@ export interface CancelRunRequest {
 
 // ---- the contract -------------------------------------------------------------------------------
 
+export interface RequireGpuRequest {
+  /** What asks for a GPU, in the words of the spec. */
+  readonly wish: string;
+}
+
 export interface IoActivities {
   prepareRun(request: PrepareRequest): Promise<PreparedRun>;
   sealSegment(request: SealRequest): Promise<SealAnswer>;
   publishRun(request: PublishRequest): Promise<PublishAnswer>;
   checkPins(request: CheckPinsRequest): Promise<CheckPinsAnswer>;
   selectParked(request: SelectParkedRequest): Promise<SelectParkedAnswer>;
+  /** Refuses (`NO_GPU_HOST`) where no host has a GPU in service. */
+  requireGpu(request: RequireGpuRequest): Promise<void>;
   /** Asks the server to cancel the run itself, so that its history ends as cancelled. */
   cancelRun(request: CancelRunRequest): Promise<void>;
 }

@@ -12,6 +12,7 @@ import type { HostLease, PlanAnswer } from './activity-contract.ts';
 import { HOST_TIMEOUT_MS, claimHost, executeOn, planOn, type CallNames } from './calls.ts';
 import { executeSummary, pinWords, tilesOf } from './describe.ts';
 import { classifyFailure } from './failures.ts';
+import { claimLimitMs, lookForGpu, mustLook } from './gpu-hosts.ts';
 import type { LaneStatus } from './messages.ts';
 import {
   claimPlace,
@@ -59,9 +60,6 @@ export interface LanePort {
   /** Registers the scope of an execute, which a pause `now` cancels; returns how to forget it. */
   readonly executing: (scope: CancellationScope) => () => void;
 }
-
-/** Time-outs of a host that a lane waits for another one, once one has refused. */
-const CLAIM_TIMEOUTS = 3;
 
 export function createLane(index: number): Lane {
   return {
@@ -146,16 +144,18 @@ async function claim(shard: ShardState, lane: Lane, port: LanePort): Promise<voi
   const scope = new CancellationScope();
   const forget = port.interruptible(scope);
   try {
-    const { hostTimeoutMs = HOST_TIMEOUT_MS } = shard.input.tuning;
-    const limitMs = lane.refused === null ? null : CLAIM_TIMEOUTS * hostTimeoutMs;
+    const limitMs = claimLimitMs(shard, lane, place);
     lane.lease = await scope.run(() => claimHost(place.queue, id, request, limitMs));
     lane.claimedOn = place.queue;
     lane.leaseChunks = 0;
   } catch (error) {
     if (scope.consideredCancelled || shard.stop !== null || shard.operator.epoch !== epoch) return;
     const failure = classifyFailure(error, scope.consideredCancelled);
-    const reaction = reactToSilence(shard, lane, failure) ?? react(shard, lane, failure, null);
-    await follow(shard, lane, port, reaction);
+    const silence = reactToSilence(shard, lane, failure);
+    if (silence !== null) await follow(shard, lane, port, silence);
+    else if (!mustLook(shard, place, failure))
+      await follow(shard, lane, port, react(shard, lane, failure, null));
+    else await follow(shard, lane, port, await lookForGpu(shard, place, id));
   } finally {
     lane.place = null;
     forget();

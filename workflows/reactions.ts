@@ -43,7 +43,7 @@ export interface Attempt {
   readonly host: string;
 }
 
-const GO_ON: Reaction = { backOffMs: 0, waiting: null, lease: 'keep', failure: null };
+export const GO_ON: Reaction = { backOffMs: 0, waiting: null, lease: 'keep', failure: null };
 
 /**
  * Reacts to a failed plan or execute: updates the shard's state and says what the lane does next.
@@ -210,7 +210,7 @@ function surprise(lane: Lane, failure: Failure): Reaction {
   };
 }
 
-function fail(failureCode: string, message: string): Reaction {
+export function fail(failureCode: string, message: string): Reaction {
   return { ...GO_ON, failure: { code: failureCode, message } };
 }
 

@@ -301,7 +301,8 @@ describe('plans that are refused', () => {
 describe('plans for GPUs that a host refuses, and not to be waited for', () => {
   const onGpus = (hostTimeoutMs = 5_000): RunInput => {
     const input = runInput(runId, { tuning: { hostTimeoutMs } });
-    return { ...input, spec: { ...input.spec, plan: { ...input.spec.plan, mode: 'gpu' } } };
+    const plan = { ...input.spec.plan, mode: 'gpu', ifImpossible: 'fail' } as const;
+    return { ...input, spec: { ...input.spec, plan } };
   };
   const refusal = (): PlanRefusal => ({
     ...simulatedRefusal(work.variants, 'fail'),
@@ -330,6 +331,17 @@ describe('plans for GPUs that a host refuses, and not to be waited for', () => {
     expect(type).toBe('PLAN_NO_VARIANT');
     expect(message).toContain('DEVICE_LOST: gone');
     expect(work.planned().length).toBeGreaterThan(2);
+  });
+
+  test('are not waited for where no host with a GPU is there any more', async () => {
+    const wishes: string[] = [];
+    work.onRequireGpu = ({ wish }) => {
+      wishes.push(wish);
+      if (wishes.length > 1) throw failure('REFUSED', { code: 'NO_GPU_HOST' });
+    };
+    const { type } = await failureOf(fleet.run(onGpus(100)));
+    expect(type).toBe('NO_GPU_HOST');
+    expect(new Set(wishes)).toEqual(new Set(['plan.mode gpu']));
   });
 
   test('fail the run when no other host answers', async () => {

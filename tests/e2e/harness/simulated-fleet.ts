@@ -109,6 +109,7 @@ export async function startFleet(address: string, work: SimulatedWork): Promise<
       publishRun: work.publish.bind(work),
       checkPins: work.checkPins.bind(work),
       selectParked: work.selectParked.bind(work),
+      requireGpu: work.requireGpu.bind(work),
       cancelRun: async ({ workflowId, runId }: CancelRunRequest): Promise<void> => {
         await work.onCancel();
         await client.workflow.getHandle(workflowId, runId).cancel();

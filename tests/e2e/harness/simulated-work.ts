@@ -13,6 +13,7 @@ import type {
   PlanAnswer,
   PlanCall,
   PrepareRequest,
+  RequireGpuRequest,
   PreparedRun,
   PublishAnswer,
   PublishRequest,
@@ -67,6 +68,7 @@ export class SimulatedWork {
   isSilent: (order: ExecuteOrder) => boolean = () => false;
   onSeal: (request: SealRequest) => Promise<readonly PartRef[] | void> | readonly PartRef[] | void =
     () => undefined;
+  onRequireGpu: (request: RequireGpuRequest) => Promise<void> | void = () => undefined;
   onPrepare: (request: PrepareRequest) => Promise<void> | void = () => undefined;
 
   onCheckPins: (request: CheckPinsRequest) => Promise<readonly string[]> | readonly string[] =
@@ -85,6 +87,10 @@ export class SimulatedWork {
 
   planned(): readonly PlanCall[] {
     return this.calls.flatMap((call) => (call.kind === 'plan' ? [call.call] : []));
+  }
+
+  async requireGpu(request: RequireGpuRequest): Promise<void> {
+    await this.onRequireGpu(request);
   }
 
   async prepare(request: PrepareRequest): Promise<PreparedRun> {
