@@ -137,6 +137,20 @@ function arenaBytesPerRow({ work }: PlanInput, { memory }: VariantSpec): number 
   return 2 * work.bytesPerRow + memory.bytesPerRow;
 }
 
+/** Least bytes that an executor must be told it may take for one tile of the work beside the layer's index. */
+export function leastToldBytes(
+  { slots, slotBytes }: DeviceMemoryPolicy,
+  input: PlanInput,
+  variant: VariantSpec,
+): number {
+  const { work } = input;
+  const tileBytes = Math.min(work.rows, work.tileRows) * arenaBytesPerRow(input, variant);
+  const indexBytes = variant.memory.indexFactor * work.indexBytes;
+  return Math.ceil(
+    Math.max(2 * slots * tileBytes, indexBytes + Math.min(indexBytes, slots * slotBytes)),
+  );
+}
+
 /** Rows of a batch as the executor chooses them: halved until all in flight fit, a tile at least. */
 function batchRowsWithin(
   policy: MemoryPolicy,

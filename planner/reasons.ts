@@ -85,6 +85,8 @@ const REASON_TEXT = {
   RELEASE_BY_RECOVERY: 'The recovery of device {device} would release it ({why}).',
   RELEASE_BY_OTHER_HOST: 'Another host would release it ({why} here).',
   RELEASE_BY_MEMORY: 'A memory limit of at least {#bytes} bytes would release it.',
+  RELEASE_BY_GPU_MEMORY:
+    'A worker that may take at least {#bytes} bytes of device {device} (--gpu-memory) would release it.',
   RELEASE_BY_VARIANT: 'A variant without {why} would release it.',
 } as const;
 

@@ -4,7 +4,7 @@
 import { findOperation, nearestName, type Registry, type VariantSpec } from '../registry/index.ts';
 import { attemptPlan, type Attempt } from './attempt.ts';
 import { hardCapRows } from './chunk-sizing.ts';
-import { leastBudget, memoryModel, neededBytes } from './memory.ts';
+import { leastBudget, leastToldBytes, memoryModel, neededBytes } from './memory.ts';
 import type { PolicyData } from './policy.ts';
 import { reason, type ReasonCode, type RejectCode } from './reasons.ts';
 import type {
@@ -212,8 +212,8 @@ function releases(context: RefusalContext, transient: boolean): readonly Reason[
     const wanted = context.attempt.pins.variant?.value ?? id;
     const isWanted = wanted === id && (variant === undefined || canCompute(context, variant));
     if (variant !== undefined && reject !== undefined && isWanted) {
-      const device = { kind: variant.runtime, deviceId };
-      const release = releaseOf(context, reject as RejectCode, device, transient);
+      const place = { variant, deviceId };
+      const release = releaseOf(context, reject as RejectCode, place, transient);
       if (release !== null) {
         found.set(JSON.stringify(release), release);
       }
@@ -225,29 +225,44 @@ function releases(context: RefusalContext, transient: boolean): readonly Reason[
 function releaseOf(
   context: RefusalContext,
   reject: RejectCode,
-  { kind, deviceId }: { readonly kind: 'cpu' | 'gpu'; readonly deviceId: string | null },
+  place: { readonly variant: VariantSpec; readonly deviceId: string | null },
   transientOnly: boolean,
 ): Reason | null {
   switch (reject) {
     case 'DEVICE_THROTTLED':
     case 'DEVICE_MEMORY_EXHAUSTED':
-      return reason('RELEASE_BY_RECOVERY', { device: deviceId, why: reject });
+      return reason('RELEASE_BY_RECOVERY', { device: place.deviceId, why: reject });
     case 'NO_DEVICE':
     case 'DEVICE_QUARANTINED':
     case 'NO_IMAGE_FOR_DEVICE':
     case 'DRIVER_UNUSABLE':
     case 'DEVICE_ECC_ERRORS':
-      return reason('RELEASE_BY_DEVICE', { kind });
+      return reason('RELEASE_BY_DEVICE', { kind: place.variant.runtime });
     case 'EXCLUDED_AFTER_FAILURE':
     case 'ISA_MISSING':
       return reason('RELEASE_BY_OTHER_HOST', { why: reject });
     case 'MEMORY_EXCEEDED':
-      return memoryRelease(context);
+      return toldRelease(context, place) ?? memoryRelease(context);
     default:
       return transientOnly || !STATIC_REJECTS.has(reject)
         ? null
         : reason('RELEASE_BY_VARIANT', { why: reject });
   }
+}
+
+/** More memory for the executor of a GPU, where what it was told to take is what lacks. */
+function toldRelease(
+  { attempt, policy }: RefusalContext,
+  { variant, deviceId }: { readonly variant: VariantSpec; readonly deviceId: string | null },
+): Reason | null {
+  const { input } = attempt;
+  const device = input.snapshot.devices.find((candidate) => candidate.deviceId === deviceId);
+  const told = device?.gpu?.memoryBytesMax;
+  if (told === undefined || policy.memory.device === undefined) {
+    return null;
+  }
+  const bytes = leastToldBytes(policy.memory.device, input, variant);
+  return bytes > told ? reason('RELEASE_BY_GPU_MEMORY', { device: deviceId, bytes }) : null;
 }
 
 /** More memory for the run, or another host where a device itself is too small. */

@@ -297,6 +297,7 @@ const OTHER_HOST_HELPS: ReadonlySet<string> = new Set([
   'RELEASE_BY_DEVICE',
   'RELEASE_BY_OTHER_HOST',
   'RELEASE_BY_RECOVERY',
+  'RELEASE_BY_GPU_MEMORY',
 ]);
 
 function namesAnotherHost({ code: reasonCode }: Reason): boolean {
@@ -315,8 +316,14 @@ function othersAreSuspect(shard: ShardState, lane: Lane): boolean {
   return shard.suspects.length > 0 || others.some(({ reservation }) => reservation?.suspect);
 }
 
-/** Reasons that say what a host lacks. */
-const TELLS_WHY: ReadonlySet<string> = new Set(['GPU_MISSING', 'DEVICE_OUT_OF_SERVICE']);
+/** Reasons that say what a host lacks, and in words of their own what that is. */
+const LACKS: Readonly<Record<string, (params: Reason['params']) => string>> = {
+  GPU_MISSING: (params) => String(params?.['why']),
+  DEVICE_OUT_OF_SERVICE: (params) => String(params?.['why']),
+  RELEASE_BY_MEMORY: (params) => `expected a limit of at least ${String(params?.['bytes'])} bytes`,
+  RELEASE_BY_GPU_MEMORY: (params) =>
+    `expected --gpu-memory of at least ${String(params?.['bytes'])} bytes on that host`,
+};
 
 function refusalSentence(refusal: PlanRefusal, { pins }: OperatorState): string {
   const rejects = refusal.candidates
@@ -324,9 +331,9 @@ function refusalSentence(refusal: PlanRefusal, { pins }: OperatorState): string 
     .map(({ variant, reject }) => `${variant} ${reject ?? ''}`.trim());
   const why = rejects.length > 0 ? rejects : refusal.reasons.map((reason) => reason.code);
   const missing = refusal.reasons
-    .filter((reason) => TELLS_WHY.has(reason.code))
+    .flatMap(({ code: told, params }) => LACKS[told]?.(params) ?? [])
     .slice(0, 2)
-    .map(({ params }) => `; ${String(params?.['why'])}`);
+    .map((sentence) => `; ${sentence}`);
   const named = new Set(refusal.reasons.map(({ params }) => params?.['pin']));
   const culprits = pins.filter(({ id }) => named.has(id)).map(pinWords);
   const release = culprits.length > 0 ? `; clearing ${culprits.join(' or ')} would release it` : '';

@@ -79,8 +79,8 @@ function memorySentence(chunks: readonly PendingChunk[], nowMs: number): Partial
   const queues = [...new Set(queued.map(({ queue }) => queue))].join(', ');
   return {
     waiting:
-      `memory admission: ${String(queued.length)} chunk${queued.length === 1 ? '' : 's'} wait on ` +
-      `${queues} since ${String(seconds)} s for memory or a core`,
+      `admission: ${String(queued.length)} chunk${queued.length === 1 ? '' : 's'} wait on ` +
+      `${queues} since ${String(seconds)} s for its executor, memory or a core`,
     waitingFor: 'memory',
   };
 }

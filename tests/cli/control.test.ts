@@ -145,7 +145,7 @@ describe('the waiting line', () => {
     const queued = { queue: 'tileloom.h.cpu', stage: 'queued', startedAt: 40_000 };
     const one = await look(STATUS, [lane('executing')], port([], [queued, queued]));
     expect(one.waiting).toBe(
-      'memory admission: 2 chunks wait on tileloom.h.cpu since 60 s for memory or a core',
+      'admission: 2 chunks wait on tileloom.h.cpu since 60 s for its executor, memory or a core',
     );
     const running = { ...queued, stage: 'running' };
     const other = await look(STATUS, [lane('executing')], port([], [queued, running]));

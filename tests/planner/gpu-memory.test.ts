@@ -6,6 +6,7 @@ import {
   WORK,
   codesOf,
   makeInput,
+  planned,
   refused,
   rejectsOf,
 } from './fixtures.ts';
@@ -54,6 +55,30 @@ describe('memory of a GPU', () => {
       expect(plan.predicted.peakBytes).toBe(WORK.indexBytes + 3 * Math.floor(GIB / 6));
       const tight = onHost([CPU, told(least - 12, base)], { history });
       expect(rejectsOf(tight)[CUDA]).toBe('MEMORY_EXCEEDED');
+    }
+  });
+
+  test('a refusal says how much the executor must be told to take, and that much is enough', () => {
+    for (const { indexBytes, tileRows } of [
+      WORK,
+      { indexBytes: 2e9, tileRows: 65_536 },
+      { indexBytes: 1_000, tileRows: 1_000_000 },
+    ]) {
+      const gpuOf = (memoryBytesMax: number) => [{ ...IDLE, gpu: { ...METRICS, memoryBytesMax } }];
+      const work = { ...LARGE, indexBytes, tileRows };
+      const limits = { memoryBytesMax: 64 * GIB };
+      const snapshot = { ...GPU_SNAPSHOT, devices: gpuOf(1_000_000) };
+      const requested = { mode: 'gpu', precision: 'auto' } as const;
+      const refusal = refused(makeInput({ snapshot, ...RESERVED, work, limits, requested }));
+      const found = refusal.reasons.find(({ code }) => code === 'RELEASE_BY_GPU_MEMORY');
+      const bytes = Number(found?.params?.['bytes']);
+      const planWith = (told: number) =>
+        makeInput({
+          ...{ ...RESERVED, work, limits, requested },
+          snapshot: { ...GPU_SNAPSHOT, devices: gpuOf(told) },
+        });
+      expect(planned(planWith(bytes + 12)).variant).toBe(CUDA);
+      expect(rejectsOf(refused(planWith(bytes - 12)))[CUDA]).toBe('MEMORY_EXCEEDED');
     }
   });
 
