@@ -179,5 +179,5 @@ try {
 } catch (error) {
   if (!(error instanceof CudaBuildError)) throw error;
   process.stderr.write(`${error.code}: ${error.message}\n`);
-  process.exitCode = 1;
+  process.exitCode = error.status;
 }

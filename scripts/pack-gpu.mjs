@@ -6,14 +6,26 @@
 // I3 nothing stays in the folder for temporary files, whatever fails.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { sourcesDigest } from './cuda/sources.mjs';
-import { PackError } from './pack-gpu/failure.mjs';
+import { PackError, PackUsageError } from './pack-gpu/failure.mjs';
 import { requireSize } from './pack-gpu/limits.mjs';
 import * as parts from './pack-gpu/parts.mjs';
 
@@ -26,6 +38,8 @@ Makes tileloom-gpu-VERSION-COMMIT.tar.gz.
                 had (the default); present: only if it is there already; none: NVRTC compiles on the host
   --help        this text
 `;
+
+const USAGE = 2;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const script = (name, ...words) =>
@@ -40,11 +54,23 @@ function parseWords() {
     },
   });
   if (!['auto', 'present', 'none'].includes(values.image)) {
-    throw new PackError(
+    throw new PackUsageError(
       `--image is not known: expected auto, present or none, got ${values.image}\n${HELP}`,
     );
   }
   return values;
+}
+
+/** Before anything is built: packing takes a minute. */
+function makeOut(out) {
+  try {
+    mkdirSync(out, { recursive: true });
+    accessSync(out, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new PackUsageError(
+      `--out cannot be used: expected a folder that can be written to, got ${out} (${error.code})`,
+    );
+  }
 }
 
 /** Whether an image of these sources is in native/build, built on the way if that is wanted. */
@@ -125,7 +151,6 @@ async function makePack(options, work) {
   archive(staging, join(work, name));
   const packed = requireSize('archive', statSync(join(work, name)).size);
   const out = resolve(options.out);
-  mkdirSync(out, { recursive: true });
   cpSync(join(work, name), join(out, name));
   process.stdout.write(
     `${join(out, name)}\n${packed}, unpacked ${unpacked}; ` +
@@ -142,6 +167,7 @@ async function main() {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new PackError('the pack is of Linux on x86-64');
   }
+  makeOut(resolve(options.out));
   if (script('build-native.mjs') !== 0) throw new PackError('the libraries could not be built');
   const work = mkdtempSync(join(tmpdir(), 'tileloom-pack-'));
   try {
@@ -157,5 +183,5 @@ try {
   const isUsage = error.code?.startsWith?.('ERR_PARSE_ARGS') === true;
   if (!isUsage && !(error instanceof PackError)) throw error;
   process.stderr.write(`${error.message}\n${isUsage ? HELP : ''}`);
-  process.exitCode = 1;
+  process.exitCode = isUsage ? USAGE : error.status;
 }

@@ -1,8 +1,8 @@
 // Owns the order of the GPU bench: ceilings, then for each dataset resident, pinned and end-to-end cases
 // and the planner's shapes, and at last the record.
 // I1 a record is written only on a real device, by a run that went through; a dry run writes none.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { OpenDeviceOptions } from '../../native/index.ts';
 import { showCase, type Bench, type BenchCase, type Dataset, type Scale } from './bench-case.ts';
@@ -17,6 +17,7 @@ import {
   type Libraries,
 } from './device.ts';
 import { deviceCases, endToEndCases } from './end-to-end.ts';
+import { makeDataFolder, makeOut } from './folders.ts';
 import { hostFacts } from './info.ts';
 import { busyClocks, pinnedCases, residentCases, type BusyClocks } from './kernel-cases.ts';
 import { LAYERS } from './layers.ts';
@@ -59,11 +60,14 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
     );
   }
   const scale = options.dryRun ? DRY : fullScale(options.rows);
+  const target = options.out ?? join(place.root, 'bench', 'record');
+  // Now, not after minutes.
+  if (!options.dryRun) makeOut(target);
+  const folder = makeDataFolder(options.folder, 'tileloom-bench-');
   process.stdout.write(`${entry.name}, ${entry.uuid}\n`);
-  const driver = await readDriverRelease(entry.uuid);
-  const before = await readClocks(entry.uuid);
-  const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'tileloom-bench-'));
   try {
+    const driver = await readDriverRelease(entry.uuid);
+    const before = await readClocks(entry.uuid);
     const run = new Run(place, libraries, options.ordinal, scale);
     await run.all(folder);
     if (options.dryRun) {
@@ -75,7 +79,6 @@ export async function runBench(place: Place, options: BenchOptions): Promise<voi
     }
     const clocks = { before, busy: run.clocks, after: await readClocks(entry.uuid) };
     const record = recordOf(place, libraries, run, { driver, clocks });
-    const target = options.out ?? join(place.root, 'bench', 'record');
     process.stdout.write(`${writeGpuRecord(target, record)}\n`);
   } finally {
     rmSync(folder, { recursive: true, force: true });

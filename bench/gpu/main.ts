@@ -60,9 +60,16 @@ async function main(): Promise<number> {
     return values.help && (known || command === '') ? 0 : USAGE;
   }
   const [ordinal, rows] = [integerOf(values.device, 0), integerOf(values.rows, ROWS_MIN)];
-  if (!known || more.length > 0 || ordinal === null || rows === null) {
-    process.stderr.write(`wrong usage: ${process.argv.slice(2).join(' ')}\n${HELP}`);
-    return USAGE;
+  if (!known || more.length > 0) {
+    const got = more.length > 0 ? more.join(' ') : command;
+    return refuse(`expected one command: selfcheck, bench or info; got "${got}"`);
+  }
+  if (ordinal === null || rows === null) {
+    return refuse(
+      ordinal === null
+        ? `--device is not usable: expected a whole number of at least 0, got "${values.device}"`
+        : `--rows is not usable: expected a whole number of at least ${ROWS_MIN}, got "${values.rows}"`,
+    );
   }
   const place = findPlace();
   if (command === 'load') {
@@ -86,6 +93,11 @@ async function main(): Promise<number> {
     ...{ ordinal, out, rows, dryRun: values['dry-run'], folder: values.dir ?? null },
   });
   return 0;
+}
+
+function refuse(what: string): number {
+  process.stderr.write(`wrong usage: ${process.argv.slice(2).join(' ')}\n${what}\n\n${HELP}`);
+  return USAGE;
 }
 
 function integerOf(text: string, least: number): number | null {

@@ -1,8 +1,7 @@
 // Owns the self-check of a device: every CUDA variant against the exact oracle on the corpus, tiles of
 // real layers against the CPU's digests, leaks, and NVIDIA's sanitizer where it is present.
 // I1 it never counts what it did not compare: a check with nothing compared is a failure.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   verifyVariant,
@@ -13,6 +12,7 @@ import {
 import type { VariantSpec } from '../../registry/index.ts';
 import { cudaVariants, guarded, isGood, waitingVariants, type Check } from './check.ts';
 import { fakeReason, findDevice, openDevice, openLibraries, type Libraries } from './device.ts';
+import { CORPUS_FILES, makeDataFolder, makeOut, requireCorpus } from './folders.ts';
 import { checkLayer, prepareChecks } from './layer-check.ts';
 import type { Place } from './place.ts';
 import { runSanitizer, type SanitizerRun } from './sanitizer.ts';
@@ -43,12 +43,13 @@ export interface SelfCheckReport {
 const KEEP_EVERY = 20;
 /** Small arenas: the sanitizer and tests pay for every page. */
 const REDUCED_SLOT_BYTES = 16 * 1024 ** 2;
-const CORPUS_FILES = ['orientation.jsonl', 'point-in-polygon.jsonl', 'sums.jsonl'];
 
 export async function selfCheck(place: Place, options: SelfCheckOptions): Promise<SelfCheckReport> {
+  requireCorpus(options.corpus ?? place.corpus);
   const libraries = openLibraries(place);
   const entry = findDevice(libraries, options.ordinal);
-  const folder = mkdtempSync(join(tmpdir(), 'tileloom-selfcheck-'));
+  if (options.out !== null) makeOut(options.out);
+  const folder = makeDataFolder(null, 'tileloom-selfcheck-');
   try {
     const checks: Check[] = [];
     const add = (check: Check): void => {
@@ -216,7 +217,6 @@ function sanitizerLine({ tool, outcome, seconds, note }: SanitizerRun): string {
 
 function writeReport(report: SelfCheckReport, out: string | null): void {
   if (out === null) return;
-  mkdirSync(out, { recursive: true });
   const file = join(out, 'gpu-selfcheck.json');
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
   process.stdout.write(`${file}\n`);

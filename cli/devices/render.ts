@@ -1,4 +1,6 @@
-// Owns how devices read on a terminal: what is known in figures, what is not with its reason.
+// Owns how devices read on a terminal: what is known in figures, what is not with its reason. Drivers
+// and variables are quoted in both, so text is escaped.
+import { escapeControl } from '../../operator/index.ts';
 import type { DeviceSnapshot, TelemetrySnapshot } from '../../telemetry/index.ts';
 import { formatBytes, formatFacts, formatTable, formatTime } from '../format.ts';
 
@@ -13,12 +15,12 @@ export function renderDevices(
       device.deviceId,
       device.kind,
       device.deviceClass,
-      device.name ?? 'unknown',
+      nameOf(device),
       device.memTotalBytes === null ? 'unknown' : formatBytes(device.memTotalBytes),
-      device.quarantine === null ? 'in service' : `out of service: ${device.quarantine}`,
+      stateOf(device),
     ]),
   );
-  return gpuProblem === null ? table : `${table}\n\nno GPU: ${gpuProblem}`;
+  return gpuProblem === null ? table : `${table}\n\nno GPU: ${escapeControl(gpuProblem)}`;
 }
 
 /** The host, then a paragraph for each GPU. */
@@ -31,13 +33,15 @@ export function renderSnapshot(snapshot: TelemetrySnapshot, gpuProblem: string |
     ['load', String(snapshot.load1 ?? 'unknown')],
     ['memory', `${bytes(memAvailableBytes)} available of ${bytes(memLimitBytes)}`],
     ['ISA', snapshot.isa.join(' ')],
-    ['GPU telemetry', reason ?? backend],
-    ...(gpuProblem === null ? [] : [['GPUs', `none: ${gpuProblem}`] as [string, string]]),
+    ['GPU telemetry', escapeControl(reason ?? backend)],
+    ...(gpuProblem === null
+      ? []
+      : [['GPUs', `none: ${escapeControl(gpuProblem)}`] as [string, string]]),
     ...devices
       .filter(({ kind }) => kind === 'cpu')
       .map((device): [string, string] => [
         device.deviceId,
-        `${device.name ?? 'unknown'}, ${device.deviceClass}`,
+        `${nameOf(device)}, ${device.deviceClass}`,
       ]),
   ]);
   const gpus = devices.filter(({ kind }) => kind === 'gpu').map(renderGpu);
@@ -48,7 +52,7 @@ function renderGpu(device: DeviceSnapshot): string {
   const { gpu } = device;
   const why = (metric: string): string => {
     const unread = gpu?.unread?.[metric] ?? gpu?.unread?.['all'];
-    return unread === undefined ? 'unknown' : `unknown (${unread})`;
+    return unread === undefined ? 'unknown' : `unknown (${escapeControl(unread)})`;
   };
   const value = (metric: string, read: number | null | undefined, unit: string): string =>
     read === null || read === undefined ? why(metric) : `${String(read)}${unit}`;
@@ -59,8 +63,8 @@ function renderGpu(device: DeviceSnapshot): string {
       : `${bytes(device.memTotalBytes - device.memFreeBytes)} of ${bytes(device.memTotalBytes)} used`;
   return formatFacts([
     ['device', device.deviceId],
-    ['name', `${device.name ?? 'unknown'}, ${device.deviceClass}`],
-    ['state', device.quarantine === null ? 'in service' : `out of service: ${device.quarantine}`],
+    ['name', `${nameOf(device)}, ${device.deviceClass}`],
+    ['state', stateOf(device)],
     ['utilisation', value('utilizationPct', device.utilizationPct, ' %')],
     ['memory', memory],
     ['temperature', value('temperatureC', device.temperatureC, ' °C')],
@@ -81,6 +85,14 @@ function renderGpu(device: DeviceSnapshot): string {
       gpu === undefined || gpu.resident.length === 0 ? 'no layer' : gpu.resident.join(', '),
     ],
   ]);
+}
+
+function nameOf({ name }: DeviceSnapshot): string {
+  return escapeControl(name ?? 'unknown');
+}
+
+function stateOf({ quarantine }: DeviceSnapshot): string {
+  return quarantine === null ? 'in service' : `out of service: ${escapeControl(quarantine)}`;
 }
 
 function bytes(value: number | null): string {

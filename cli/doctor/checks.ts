@@ -2,10 +2,11 @@
 // found.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, open, rm, statfs } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { escapeControl } from '../../operator/index.ts';
 import {
   homePaths,
   isPortFree,
@@ -17,8 +18,10 @@ import { createHostProbe } from '../../telemetry/probes/index.ts';
 import { formatBytes } from '../format.ts';
 import type { CommandIo } from '../io.ts';
 import { packageRoot, productVersion } from '../version.ts';
+import { readDisks } from './disks.ts';
 import type { Finding } from './finding.ts';
 import { checkGpus } from './gpu-checks.ts';
+import { answersWithout } from './namespace.ts';
 
 type Check = (io: CommandIo) => Promise<Omit<Finding, 'check'>> | Omit<Finding, 'check'>;
 
@@ -64,7 +67,17 @@ export async function runChecks(io: CommandIo): Promise<Finding[]> {
     findings.push(...(await guarded(check, async () => [{ check, ...(await examine(io)) }])));
   }
   findings.push(...(await guarded('GPU driver', () => checkGpus(io))));
-  return findings;
+  return findings.map(inOneLine);
+}
+
+/** Findings quote drivers, programs and variables, which may hold what acts on a terminal. */
+function inOneLine(finding: Finding): Finding {
+  const { found, fix } = finding;
+  return {
+    ...finding,
+    found: escapeControl(found),
+    fix: fix === null ? null : escapeControl(fix),
+  };
 }
 
 /** What a check throws is what it found. */
@@ -174,8 +187,13 @@ async function checkServer(io: CommandIo): Promise<Omit<Finding, 'check'>> {
       environment: io.env,
     });
     const place = `${settings.kind} at ${settings.address}, namespace ${settings.namespace}`;
-    return (await isServing(settings.connectionOptions, settings.namespace))
-      ? ok(place)
+    if (await isServing(settings.connectionOptions, settings.namespace)) return ok(place);
+    return (await answersWithout(settings.connectionOptions, settings.namespace))
+      ? warning(
+          `${place}: it answers, but has no such namespace`,
+          'set TEMPORAL_NAMESPACE to one that is there, or make it: ' +
+            `temporal operator namespace create --namespace ${settings.namespace}`,
+        )
       : warning(`${place} does not answer`, 'look at it: tileloom server status');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -201,10 +219,14 @@ async function checkPorts(io: CommandIo): Promise<Omit<Finding, 'check'>> {
 }
 
 async function checkDisk(io: CommandIo): Promise<Omit<Finding, 'check'>> {
-  const { bavail, bsize } = await statfs(io.cwd);
-  const free = bavail * bsize;
-  const found = `${formatBytes(free)} free in ${io.cwd}`;
-  return free >= DISK_BYTES_MIN ? ok(found) : warning(found, 'free some space, or work elsewhere');
+  const { state, cache } = homePaths(io.env);
+  const disks = await readDisks([state, cache, io.cwd]);
+  const found = disks
+    .map(({ freeBytes, folders }) => `${formatBytes(freeBytes)} free for ${folders.join(', ')}`)
+    .join('; ');
+  return disks.every(({ freeBytes }) => freeBytes >= DISK_BYTES_MIN)
+    ? ok(found)
+    : warning(found, 'free some space, set TILELOOM_HOME to another disk, or work elsewhere');
 }
 
 async function checkFsync(io: CommandIo): Promise<Omit<Finding, 'check'>> {

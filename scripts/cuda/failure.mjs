@@ -9,6 +9,8 @@ export class CudaBuildError extends Error {
   constructor(code, ...lines) {
     super(lines.join('\n'));
     this.code = code;
+    /** Exit status of the process. */
+    this.status = code === 'CUDA_USAGE' ? 2 : 1;
   }
 }
 

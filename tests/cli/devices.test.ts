@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { checkNoDriver } from '../../cli/doctor/gpu-checks.ts';
 import { homePaths, writeDeviceStates } from '../../server/index.ts';
 import { fakeGpus, type FakeGpus } from '../native/helpers/fake-gpu.ts';
 import { runCli } from './fake-io.ts';
@@ -54,6 +55,10 @@ describe('device list', () => {
   });
 });
 
+/** Acts on a terminal where it is not escaped. */
+const RAW = '/x\n\u001B[31mred';
+const ESCAPED = String.raw`/x\u{a}\u{1b}[31mred`;
+
 describe('device snapshot', () => {
   test('shows readings, reasons for those that lack, and resident layers', async () => {
     const [first] = fake.devices;
@@ -71,6 +76,26 @@ describe('device snapshot', () => {
     expect(paragraph).toMatch(/power +unknown \(not-supported\)/u);
     expect(paragraph).toMatch(/resident +0123456789abcdef-half-open-first/u);
     expect(paragraph).toMatch(/state +in service/u);
+  });
+});
+
+describe('text of variables that acts on a terminal', () => {
+  test('is escaped where a driver is named by it', async () => {
+    process.env['TILELOOM_CUDA_DRIVER'] = RAW;
+    for (const words of [['device', 'list'], ['device', 'snapshot'], ['doctor']]) {
+      const { stdout } = await run(...words);
+      expect(stdout, words.join(' ')).toContain(`expected ${ESCAPED}`);
+      expect(stdout, words.join(' ')).not.toContain('\u001B');
+    }
+  });
+
+  test('is escaped where NVML is named by it', async () => {
+    process.env['TILELOOM_NVML'] = RAW;
+    for (const words of [['device', 'snapshot'], ['doctor']]) {
+      const { stdout } = await run(...words);
+      expect(stdout, words.join(' ')).toContain(ESCAPED);
+      expect(stdout, words.join(' ')).not.toContain('\u001B');
+    }
   });
 });
 
@@ -105,11 +130,37 @@ describe('doctor', () => {
     );
   });
 
-  test('finds a machine without a driver in order', async () => {
-    process.env['TILELOOM_CUDA_DRIVER'] = '/nowhere/libcuda.so.1';
-    expect(await gpuFindings()).toEqual([
-      'GPU driver: ok: none: the CPU does all the work => nothing',
-    ]);
+  test.each(['/nowhere/libcuda.so.1', '/etc/passwd', '/tmp'])(
+    'warns of a driver that is named and does not load: %s',
+    async (path) => {
+      process.env['TILELOOM_CUDA_DRIVER'] = path;
+      const findings = await gpuFindings();
+      expect(findings).toHaveLength(1);
+      expect(findings[0]).toContain(
+        `GPU driver: warning: DEVICE_MISSING: this host has no driver: expected ${path}, got: `,
+      );
+      expect(findings[0]).toContain('=> correct or unset TILELOOM_CUDA_DRIVER; until then');
+    },
+  );
+
+  test('finds a machine without a driver in order', () => {
+    const gpuProblem = 'DEVICE_MISSING: this host has no driver';
+    const { status, found } = checkNoDriver({ gpuProblem }, { named: null, listed: [] });
+    expect([status, found]).toEqual(['ok', 'none: the CPU does all the work']);
+  });
+
+  test('warns where NVML lists a GPU and no driver loads', () => {
+    const gpuProblem = 'DEVICE_MISSING: this host has no driver';
+    const expected = { named: null, listed: ['NVIDIA H200'] };
+    const { status, found, fix } = checkNoDriver({ gpuProblem }, expected);
+    expect([status, found]).toEqual(['warning', `${gpuProblem}; NVML lists 1 GPU(s): NVIDIA H200`]);
+    expect(fix).toContain('install libcuda.so.1 of the same driver');
+  });
+
+  test('measures the disk of its home, which need not be there yet', async () => {
+    const { stdout } = await run('doctor');
+    expect(stdout).toMatch(/disk +.* free for /u);
+    expect(stdout).toContain(homePaths({ TILELOOM_HOME: home }).cache);
   });
 });
 

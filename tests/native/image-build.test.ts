@@ -243,7 +243,7 @@ describe('build:cuda', SLOW, () => {
     const { status, stderr } = buildCuda(words);
     expect(stderr).toMatch(message);
     expect(stderr).toContain('--locate');
-    expect(status).toBe(1);
+    expect(status).toBe(2);
   });
 
   const without = (

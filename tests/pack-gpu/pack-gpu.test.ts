@@ -87,13 +87,28 @@ describe('run', PATIENCE, () => {
     const option = await pack.run(['bench', '--fast']);
     expect(option.code).toBe(2);
     expect(option.stderr).toContain('--fast');
-    for (const words of [
-      ['--rows', '99999'],
-      ['--device', ''],
-    ]) {
+    for (const [words, what] of [
+      [['--rows', '99999'], '--rows is not usable: expected a whole number of at least 100000'],
+      [['--device', ''], '--device is not usable: expected a whole number of at least 0, got ""'],
+    ] as const) {
       const number = await pack.run(['bench', '--dry-run', ...words]);
       expect(number.code).toBe(2);
-      expect(number.stderr).toContain(`wrong usage: bench --dry-run ${words.join(' ')}`);
+      expect(number.stderr).toContain(`wrong usage: bench --dry-run ${words.join(' ')}\n${what}`);
+    }
+  });
+
+  test('refuses folders that cannot serve before it works', async () => {
+    const nowhere = at('nowhere');
+    for (const [words, what] of [
+      [[...QUICK, '--corpus', nowhere], `got ${nowhere} without orientation.jsonl`],
+      [[...QUICK, '--out', '/dev/null/x'], '--out cannot be used'],
+      [['bench', '--dry-run', '--dir', nowhere], `got ${nowhere} (ENOENT)`],
+    ] as const) {
+      const found = await pack.run(words, { environment: gpu.environment });
+      expect(found.code).toBe(4);
+      expect(found.stderr.trimEnd().split('\n')).toHaveLength(1);
+      expect(found.stderr).toContain(what);
+      expect(found.stdout).not.toContain('corpus');
     }
   });
 

@@ -1,6 +1,6 @@
 // How packing refuses, what it leaves behind, which license it takes for Node's, and how a commit is named.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -57,11 +57,33 @@ describe('pack-gpu.mjs', { timeout: 120_000 }, () => {
   test('leaves nothing behind where it fails after staging', () => {
     const temporary = join(folder, 'temporary');
     mkdirSync(temporary);
-    const out = write('out', 'a file where the folder should be');
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    // Folders where the archive should be.
+    const out = join(folder, 'out');
+    const commit = commitOf(ROOT).replace('-changed', '');
+    for (const state of ['', '-changed']) {
+      mkdirSync(join(out, `tileloom-gpu-${version}-${commit}${state}.tar.gz`), { recursive: true });
+    }
     const { status, stderr } = packWith(['--image', 'present', '--out', out], temporary);
-    expect(stderr).toContain('EEXIST');
+    expect(stderr).toContain('ERR_FS_CP_NON_DIR_TO_DIR');
     expect(status).toBe(1);
     expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  test('refuses a folder that cannot be one before it builds', () => {
+    const file = write('file', 'a file where a folder should be');
+    for (const [out, why] of [
+      [file, 'EEXIST'],
+      [join(file, 'below'), 'ENOTDIR'],
+    ] as const) {
+      const { status, stderr } = packWith(['--image', 'none', '--out', out], folder);
+      expect(stderr).toBe(
+        `--out cannot be used: expected a folder that can be written to, got ${out} (${why})\n`,
+      );
+      expect(status).toBe(2);
+    }
   });
 
   test.each([
@@ -69,7 +91,7 @@ describe('pack-gpu.mjs', { timeout: 120_000 }, () => {
     [['--fast'], "Unknown option '--fast'"],
   ])('refuses %j and shows its help', (words, text) => {
     const { status, stderr } = packWith(words, folder);
-    expect(status).toBe(1);
+    expect(status).toBe(2);
     expect(stderr).toContain(text);
     expect(stderr).toContain('Usage: npm run pack:gpu');
     expect(stderr).not.toContain('    at ');
