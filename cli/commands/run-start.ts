@@ -17,6 +17,7 @@ import { rememberRun } from '../runs/local-runs.ts';
 import { parsePin } from '../runs/pins.ts';
 import { readStatus } from '../runs/read-status.ts';
 import { rootsOf } from '../runs/roots.ts';
+import { checkStartPins } from '../runs/start-pins.ts';
 import {
   checkBeforeStart,
   makeRunId,
@@ -76,6 +77,7 @@ async function startRun(
     ...overrides,
     sink: textOf(options, 'sink'),
   });
+  checkStartPins(spec);
   await checkBeforeStart(spec);
   const runId = textOf(options, 'runId') ?? makeRunId(spec.name, io.now());
   requireRunId(runId);

@@ -2,8 +2,9 @@
 // before there is a run, in the same words. Which hosts and devices are served is not asked: a run
 // may be started before its workers.
 //
-// I1. A variant that only a worker's external registry may know passes; one that is a keystroke away
-//     from a built-in variant is taken for a slip.
+// I1. A worker may bring an external registry, which nobody knows here: variant, precision and rows
+//     are judged only where a built-in variant is pinned, or one that is a keystroke away from a
+//     built-in one and so taken for a slip.
 import { checkPins, type PinProposal } from '../../planner/index.ts';
 import { REGISTRY } from '../../registry/index.ts';
 import type { PipelineSpec } from '../../spec/index.ts';
@@ -16,18 +17,29 @@ import { operatorPins } from './pins.ts';
  * @throws {CliError} `OPERATOR_PIN_IMPOSSIBLE` with the first problem
  */
 export function checkStartPins({ plan }: Pick<PipelineSpec, 'plan'>): void {
-  const wishes = operatorPins(plan.pins, '').map(({ aspect, value, scope }): PinProposal => ({
-    ...{ aspect, value, scope },
+  const wishes = operatorPins(plan.pins, '').map(({ aspect, value }): PinProposal => ({
+    ...{ aspect, value, scope: PLANNED },
     ...{ ttlMs: null, ttlChunks: null },
   }));
-  const judged = wishes.filter((wish) => !isForeignVariant(wish));
-  const context = { mode: plan.mode, precision: plan.precision, work: null };
+  const isBuiltIn = wishes.some((wish) => wish.aspect === 'variant' && !isForeign(wish.value));
+  const judged = wishes.filter(({ aspect }) => isBuiltIn || !OF_REGISTRIES.has(aspect));
+  const precision = isBuiltIn ? plan.precision : 'auto';
+  const context = { mode: plan.mode, precision, work: null };
   const [problem] = checkPins(judged, [], context, REGISTRY);
   if (problem !== undefined) throw new CliError('OPERATOR_PIN_IMPOSSIBLE', problem);
 }
 
-function isForeignVariant({ aspect, value }: PinProposal): boolean {
-  if (aspect !== 'variant') return false;
+/** Stands for the whole run, and says which operation its plans are for before it is prepared. */
+const PLANNED: PinProposal['scope'] = { kind: 'operation', operation: 'assign' };
+
+/** What the variants of a registry decide. */
+const OF_REGISTRIES: ReadonlySet<PinProposal['aspect']> = new Set([
+  'variant',
+  'precision',
+  'chunkRows',
+]);
+
+function isForeign(value: string | number): boolean {
   const id = String(value);
   const known = REGISTRY.operations.flatMap(({ variants }) => variants.map((each) => each.id));
   return !known.some((each) => each === id || isSlip(id, each));
@@ -48,6 +60,6 @@ function isSlip(id: string, known: string): boolean {
   while (tail < length - head && name.at(-1 - tail) === knownName.at(-1 - tail)) tail += 1;
   const typed = name.slice(head, name.length - tail);
   const meant = knownName.slice(head, knownName.length - tail);
-  const isSwap = typed.length === 2 && typed === [...meant].toReversed().join('');
+  const isSwap = typed.length === 2 && typed === `${meant[1] ?? ''}${meant[0] ?? ''}`;
   return isSwap || Math.max(typed.length, meant.length) === 1;
 }
