@@ -8,8 +8,13 @@ import {
   type ConnectionSettings,
   type Environment,
 } from '../server/index.ts';
-import { CliError } from './errors.ts';
 import type { CommandIo } from './io.ts';
+import {
+  explainServiceError,
+  isNamespaceUnknown,
+  requireAddress,
+  unreachable,
+} from './service-errors.ts';
 
 export interface Session {
   readonly client: Client;
@@ -35,6 +40,7 @@ const CONNECT_MS_MAX = 5_000;
  * Opens a session, runs a function with it and closes it.
  *
  * @throws {CliError} `CLI_SERVER_UNREACHABLE`
+ * @throws {ServerError} as settingsOf does
  */
 export async function withSession<T>(
   io: CommandIo,
@@ -44,23 +50,46 @@ export async function withSession<T>(
   const settings = await settingsOf(io, options);
   const connection = await connect(settings);
   try {
+    if (settings.kind === 'profile') await requireNamespace(connection, settings.namespace);
     const client = new Client({ connection, namespace: settings.namespace });
     return await run({ client, settings, now: io.now, ...foldersOf(io.env) });
   } catch (error) {
-    throw isUnavailable(error) ? unreachable(settings.address, error) : error;
+    throw explainServiceError(settings, error);
   } finally {
     await connection.close();
   }
 }
 
-/** Settles which service to talk to; may start the embedded one. */
-export function settingsOf(io: CommandIo, options: SessionOptions): Promise<ConnectionSettings> {
-  return connectionSettings({
-    startEmbedded: options.start ?? false,
-    tieToParent: options.tieToParent ?? false,
-    environment: io.env,
-    report: ({ message }) => options.note?.(message),
-  });
+/**
+ * Settles which service to talk to; may start the embedded one.
+ *
+ * @throws {ServerError} `SERVER_PROFILE_INVALID`, and what connectionSettings throws
+ * @throws {CliError} `CLI_SERVER_UNREACHABLE` where a configured service is to get runs
+ */
+export async function settingsOf(
+  io: CommandIo,
+  options: SessionOptions,
+): Promise<ConnectionSettings> {
+  const settle = (startEmbedded: boolean): Promise<ConnectionSettings> =>
+    connectionSettings({
+      startEmbedded,
+      tieToParent: options.tieToParent ?? false,
+      environment: io.env,
+      report: ({ message }) => options.note?.(message),
+    });
+  if (!(options.start ?? false)) {
+    const settings = await settle(false);
+    requireAddress(settings);
+    return settings;
+  }
+  // Asks nobody and starts nothing: it only names the service, so that its failures can name it.
+  const named = await settle(false).catch(() => null);
+  if (named !== null) requireAddress(named);
+  try {
+    return await settle(true);
+  } catch (error) {
+    throw named === null ? error : explainServiceError(named, error);
+  }
 }
 
 export function foldersOf(environment: Environment): { runsFolder: string; logsFolder: string } {
@@ -75,29 +104,18 @@ async function connect(settings: ConnectionSettings): Promise<Connection> {
       connectTimeout: CONNECT_MS_MAX,
     });
   } catch (error) {
-    throw unreachable(settings.address, error);
+    throw unreachable(settings, error);
   }
 }
 
-/** Deadline exceeded, unavailable. */
-const GRPC_SILENT: readonly unknown[] = [4, 14];
-const GRPC_DENIED = [7, 16];
-
-/** A connection that broke, or a service that refused the caller. */
-function isUnavailable(error: unknown): boolean {
-  const own = error as { code?: unknown; cause?: { code?: unknown } } | null;
-  const codes = [own?.code, own?.cause?.code];
-  return codes.some(
-    (code) => GRPC_SILENT.includes(code) || GRPC_DENIED.includes(Number(code ?? -1)),
-  );
-}
-
-function unreachable(address: string, cause: unknown): CliError {
-  const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-  return new CliError(
-    'CLI_SERVER_UNREACHABLE',
-    `Temporal on ${address} cannot be used: expected an answer, got ${reason ?? 'nothing'}; ` +
-      'check it with `tileloom server status`, or the TEMPORAL_* settings',
-    { retryable: true, details: { address }, cause },
-  );
+/** Some calls take a missing namespace for a missing run, and watching takes it for a bad moment. */
+async function requireNamespace(connection: Connection, namespace: string): Promise<void> {
+  try {
+    await connection.withDeadline(Date.now() + CONNECT_MS_MAX, () =>
+      connection.workflowService.describeNamespace({ namespace }),
+    );
+  } catch (error) {
+    // Whoever may not ask, or is not answered in time, may still do what the command is about.
+    if (isNamespaceUnknown(error)) throw error;
+  }
 }

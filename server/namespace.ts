@@ -45,9 +45,17 @@ export async function setRetention(
   );
 }
 
+/** How long a service may take to answer at all. */
+const CONNECT_MS_MAX = 5_000;
+
+/** Unavailable: whatever follows would only wait for it again. A slow answer to this is no such sign. */
+const GRPC_UNAVAILABLE = 14;
+
 /**
  * Registers a run's search attributes where they are missing.
  *
+ * @throws what the client throws when the service does not answer or has no such namespace: nothing
+ *   else can be done there either
  * @returns whether they can be used; false where this client may not add them, or where they exist
  *   with another type
  */
@@ -56,24 +64,38 @@ export async function registerSearchAttributes(
   namespace: string,
   report: Report,
 ): Promise<boolean> {
-  try {
-    return await withConnection(options, async (connection) => {
-      const known = await connection.operatorService.listSearchAttributes({ namespace });
-      const custom = known.customAttributes ?? {};
-      const missing = SEARCH_ATTRIBUTES.filter(([name]) => custom[name] === undefined);
-      if (missing.length > 0) {
-        await connection.operatorService.addSearchAttributes({
-          namespace,
-          searchAttributes: Object.fromEntries(missing),
-        });
-      }
-      return SEARCH_ATTRIBUTES.every(([name, type]) => (custom[name] ?? type) === type);
+  const settings = { connectTimeout: CONNECT_MS_MAX, ...options };
+  return withConnection(settings, async (connection) => {
+    try {
+      return await addMissing(connection, namespace);
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      report({ step: 'serving', message: `search attributes are left out: ${reason}` });
+      return false;
+    }
+  });
+}
+
+async function addMissing({ operatorService }: Connection, namespace: string): Promise<boolean> {
+  const known = await operatorService.listSearchAttributes({ namespace });
+  const custom = known.customAttributes ?? {};
+  const missing = SEARCH_ATTRIBUTES.filter(([name]) => custom[name] === undefined);
+  if (missing.length > 0) {
+    await operatorService.addSearchAttributes({
+      namespace,
+      searchAttributes: Object.fromEntries(missing),
     });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    report({ step: 'serving', message: `search attributes are left out: ${reason}` });
-    return false;
   }
+  return SEARCH_ATTRIBUTES.every(([name, type]) => (custom[name] ?? type) === type);
+}
+
+const GRPC_NOT_FOUND = 5;
+
+function isFatal(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (code === GRPC_UNAVAILABLE) return true;
+  return code === GRPC_NOT_FOUND && /\bnamespace\b/iu.test(String(message));
 }
 
 async function withConnection<Result>(

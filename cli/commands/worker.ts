@@ -6,6 +6,7 @@ import { addGroup, addLeaf, type ActionContext, type ProgramContext } from '../c
 import { CliError } from '../errors.ts';
 import type { CommandIo } from '../io.ts';
 import { countOption, listOf, listOption, numberOf, sizeOption, textOf } from '../options.ts';
+import { explainServiceError } from '../service-errors.ts';
 import { settingsOf } from '../session.ts';
 
 /** Adds the group. */
@@ -49,6 +50,9 @@ async function runWorker(
   const settings = await settingsOf(io, { start: true, note: output.note });
   // The worker brings Temporal's native runtime: loaded only here.
   const { startWorker } = await import('../../worker/index.ts');
+  const explain = (error: unknown): never => {
+    throw explainServiceError(settings, error);
+  };
   const worker = await startWorker({
     settings,
     hostId: textOf(options, 'hostId'),
@@ -59,7 +63,7 @@ async function runWorker(
     useGpus: options['gpu'] !== false,
     gpuMemoryBytesMax: numberOf(options, 'gpuMemory'),
     logLevel: textOf(options, 'logLevel'),
-  });
+  }).catch(explain);
   output.document(
     'tileloom.cli.worker-start/1',
     {
@@ -86,7 +90,7 @@ async function runWorker(
   };
   process.once('disconnect', orphaned);
   try {
-    await worker.run();
+    await worker.run().catch(explain);
     await Promise.all(stopping);
   } finally {
     unregister();

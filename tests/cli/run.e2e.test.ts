@@ -25,7 +25,11 @@ interface Running {
 }
 
 function start(...words: string[]): Running {
-  const { address, namespace } = inject('temporal');
+  return startIn(inject('temporal').namespace, words);
+}
+
+function startIn(namespace: string, words: readonly string[]): Running {
+  const { address } = inject('temporal');
   const child = spawn(process.execPath, [MAIN, ...words], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -247,5 +251,36 @@ describe('plan explain', () => {
     expect(code).toBe(3);
     expect(stdout).toContain('reasons\n  - ');
     expect(stderr).toContain('CLI_NO_PLAN');
+  });
+});
+
+describe('a namespace that the server does not have', () => {
+  test.each([
+    ['worker start --no-gpu'],
+    ['run start spec.yaml --sink out-nons'],
+    ['run list'],
+    ['run status a-run'],
+    ['run watch a-run'],
+    ['pin set a-run --runtime cpu --reason why'],
+  ])('ends tileloom %s with exit code 4, naming both', async (line) => {
+    const { code, stdout, stderr } = await startIn('nons', line.split(' ')).ended;
+    expect(stderr).toMatch(/^SERVER_PROFILE_INVALID: Temporal on [^\n]* namespace nons, [^\n]*\n$/);
+    expect(stderr).toContain(inject('temporal').address);
+    expect(stdout).toBe('');
+    expect(code).toBe(4);
+  });
+});
+
+describe('pins that cannot be honoured', () => {
+  test.each([
+    ['--pin variant=assign/cuda-grid-fp6@1', 'did you mean assign/cuda-grid-fp64@1?'],
+    ['--mode cpu --pin device=GPU-1c8e27f4', 'expected runtime cpu, as plan.mode asks, got gpu'],
+  ])('are refused before a run starts: %s', async (line, message) => {
+    const words = ['run', 'start', 'spec.yaml', '--sink', 'out-pins', ...line.split(' ')];
+    const { code, stdout, stderr } = await cli(...words);
+    expect(stderr).toContain('OPERATOR_PIN_IMPOSSIBLE: pin ');
+    expect(stderr).toContain(message);
+    expect(stdout).toBe('');
+    expect(code).toBe(2);
   });
 });
