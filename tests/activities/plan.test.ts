@@ -50,6 +50,7 @@ const gpu = (index: number): DeviceSnapshot => ({
     eccErrors: 0,
     pcieGeneration: 5,
     resident: ['0123456789abcdef-half-open-first'],
+    memoryBytesMax: 131_072_000_000,
   },
 });
 /** docs/decisions/0009 */
