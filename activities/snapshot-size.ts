@@ -7,7 +7,7 @@ import type { DeviceSnapshot, TelemetrySnapshot } from '../telemetry/index.ts';
 import type { PlanCall } from '../workflows/activity-contract.ts';
 
 /** Beside the decision and its frame, an answer has 3.5 KiB (docs/decisions/0009). */
-const BYTES_MAX = 1_664;
+const BYTES_MAX = 1_600;
 const GPUS_MIN = 1;
 
 /** The snapshot, without reasons for unread metrics and without spare GPUs where it is too large. */
