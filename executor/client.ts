@@ -40,14 +40,6 @@ export interface ExecutorClientOptions extends ExecutorOptions {
   readonly health?: DeviceHealth;
 }
 
-/** What a client knows of its device. */
-export interface ExecutorState {
-  /** Why the device is out of service, or null. */
-  readonly quarantine: string | null;
-  /** Keys of layers whose index lies on the device. */
-  readonly resident: readonly string[];
-}
-
 interface JobInFlight {
   readonly job: ChunkJob;
   /** Whether its variant was a suspect, so that nothing else ran beside it. */
@@ -105,11 +97,6 @@ export class ExecutorClient {
   /** Keys of layers whose index lies on the device. */
   get resident(): readonly string[] {
     return this.#resident;
-  }
-
-  /** The state for a snapshot; asking changes nothing. */
-  get state(): ExecutorState {
-    return { quarantine: this.quarantine, resident: this.#resident };
   }
 
   /** Tries a device that is out of service again, where it is time for that. */

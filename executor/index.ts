@@ -1,4 +1,4 @@
-export { ExecutorClient, type ExecutorClientOptions, type ExecutorState } from './client.ts';
+export { ExecutorClient, type ExecutorClientOptions } from './client.ts';
 export { discoverGpus, inspectGpu, type DiscoveredGpus } from './discover.ts';
 export { ExecutorError, type ExecutorErrorCode } from './errors.ts';
 export { loadExternalRegistry, type ExternalRegistry } from './external.ts';

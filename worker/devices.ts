@@ -139,7 +139,7 @@ export function gpuStates(
   return gpus.flatMap(({ gpu, deviceClass, executor }) => {
     if (gpu === null) return [];
     const { uuid, pciBusId, name, memTotalBytes, fp64Ratio } = gpu;
-    const { quarantine, resident } = executor.state;
+    const { quarantine, resident } = executor;
     return [
       {
         ...{ uuid, pciBusId, name, memTotalBytes, fp64Ratio, quarantine, resident },

@@ -8,7 +8,7 @@ import { createHostProbe, type GpuDeviceState } from '../../telemetry/probes/ind
 import type { CommandIo } from '../io.ts';
 
 /** Nobody's plan waits here: a driver without persistence takes seconds to wake up. */
-const NVML_READ_MS = 10_000;
+export const NVML_READ_MS = 10_000;
 
 export interface MachineSnapshot {
   readonly snapshot: TelemetrySnapshot;

@@ -4,14 +4,13 @@
 import { inspectGpu } from '../../executor/index.ts';
 import { homePaths } from '../../server/index.ts';
 import { createNvmlReader } from '../../telemetry/probes/index.ts';
-import { takeSnapshot, type MachineSnapshot } from '../devices/snapshot.ts';
+import { NVML_READ_MS, takeSnapshot, type MachineSnapshot } from '../devices/snapshot.ts';
 import { formatBytes } from '../format.ts';
 import type { CommandIo } from '../io.ts';
 import type { Finding } from './finding.ts';
 
 const DEVICE_LIBRARY = 'run node scripts/build-native.mjs again';
 const UNTIL_THEN = 'until then the CPU does the work';
-const NVML_READ_MS = 10_000;
 /** Opening may compile the kernels, which takes a slow host longer than a driver may take to answer. */
 const IMAGE_MS_MAX = 120_000;
 

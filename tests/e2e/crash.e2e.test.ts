@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import type { ShardStatus } from '../../workflows/messages.ts';
+import { tilesDoneOf } from './product/control.ts';
 import { expectAllReplay } from './product/plans.ts';
 import { isAlive, killAllWorkers } from './product/processes.ts';
 import {
@@ -40,14 +40,7 @@ function settingOf(name: string, rest: Partial<RunSetting>): RunSetting {
   return { runId, spec: specOf({ ...paths, shards: 1 }), ...rest };
 }
 
-async function shardStatus(runId: string): Promise<ShardStatus | null> {
-  const handle = stage.client.workflow.getHandle(`tileloom/${runId}/shard-0`);
-  return handle.query<ShardStatus>('shardStatus').catch(() => null);
-}
-
-async function tilesDone(runId: string): Promise<number> {
-  return (await shardStatus(runId))?.counts.tilesDone ?? 0;
-}
+const tilesDone = (runId: string): Promise<number> => tilesDoneOf(stage, runId);
 
 async function until(what: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   await expect.poll(what, { timeout: timeoutMs, interval: 40 }).toBe(true);

@@ -2,9 +2,8 @@
 // runs on fake GPUs: the rest of the host goes on, and the result stays the same.
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { ExecuteLine } from '../../history/index.ts';
-import type { ShardStatus } from '../../workflows/messages.ts';
 import { expectNoProcesses } from './product/cli.ts';
-import { controlOf, until } from './product/control.ts';
+import { controlOf, shardStatusOf, tilesDoneOf, until } from './product/control.ts';
 import {
   expectCleanStop,
   expectNothingHeld,
@@ -79,17 +78,11 @@ const codesOf = (executes: readonly ExecuteLine[]): ReadonlySet<string> =>
 const devicesOf = (executes: readonly ExecuteLine[]): ReadonlySet<string> =>
   new Set(executes.flatMap(({ order, answer }) => (answer === null ? [] : order.deviceId)));
 
-async function shardStatus(runId: string): Promise<ShardStatus | null> {
-  const handle = stage.client.workflow.getHandle(`tileloom/${runId}/shard-0`);
-  return handle.query<ShardStatus>('shardStatus').catch(() => null);
-}
-
-const tilesDone = async (runId: string): Promise<number> =>
-  (await shardStatus(runId))?.counts.tilesDone ?? 0;
+const tilesDone = (runId: string): Promise<number> => tilesDoneOf(stage, runId);
 
 /** Whether a lane has a chunk on the device. */
 const isExecuting = async (runId: string, device: string): Promise<boolean> =>
-  (await shardStatus(runId))?.lanes.some(
+  (await shardStatusOf(stage, runId))?.lanes.some(
     ({ state, deviceId }) => state === 'executing' && deviceId === device,
   ) ?? false;
 

@@ -11,11 +11,10 @@ import type { ExecuteLine, HistoryLine } from '../../history/index.ts';
 import type { Reason } from '../../planner/index.ts';
 import { homePaths, startServer, stopServer } from '../../server/index.ts';
 import type { TelemetrySnapshot } from '../../telemetry/index.ts';
-import type { ShardStatus } from '../../workflows/messages.ts';
 import { freePorts } from './harness/ports.ts';
 import { fakeNvrtc } from '../native/helpers/images.ts';
 import { expectNoProcesses, expectNoTrace, runCli } from './product/cli.ts';
-import { controlOf, until } from './product/control.ts';
+import { controlOf, shardStatusOf, until } from './product/control.ts';
 import {
   expectCleanStop,
   GPU_VARIANT,
@@ -230,8 +229,7 @@ describe('a run that must have a GPU', () => {
     const setting = settingOf('held', {}, { mode: 'gpu', ifImpossible: 'hold' });
     const run = await startRun(stage.client, setting);
     const waits = async (): Promise<readonly (string | null)[]> => {
-      const shard = stage.client.workflow.getHandle(`tileloom/${setting.runId}/shard-0`);
-      const status = await shard.query<ShardStatus>('shardStatus').catch(() => null);
+      const status = await shardStatusOf(stage, setting.runId);
       return status?.lanes.map(({ waiting }) => waiting) ?? [];
     };
     const sentence = 'no host with a free slot has answered on tileloom.pool.cuda yet';

@@ -98,17 +98,17 @@ describe('the executor of a GPU', () => {
 
   test('tells which layers are resident after each chunk, and forgets them when it ends', async () => {
     const client = stage.gpu(device());
-    expect(client.state.resident).toEqual([]);
+    expect(client.resident).toEqual([]);
     await runJob(client, stage.job(GPU_VARIANT));
     const first = layerKeyOf(stage.context);
-    await expect.poll(() => client.state.resident, PATIENT).toEqual([first]);
+    await expect.poll(() => client.resident, PATIENT).toEqual([first]);
     const covers = stage.otherContext({ boundary: 'covers' });
     await runJob(client, stage.job(GPU_VARIANT, covers));
     const second = layerKeyOf({ ...stage.context, boundary: 'covers' });
-    await expect.poll(() => client.state.resident, PATIENT).toEqual([first, second]);
+    await expect.poll(() => client.resident, PATIENT).toEqual([first, second]);
     kill(client);
     await expectEnd(client);
-    expect(client.state.resident).toEqual([]);
+    expect(client.resident).toEqual([]);
   });
 
   test('runs no variant of the CPU, and the executor of the CPU none of the GPU', async () => {
@@ -184,7 +184,7 @@ describe('a device that cannot serve', () => {
     expect(client.pid).toBeNull();
     expect(await failureOf(runJob(client, stage.job(GPU_VARIANT)))).toMatch(/^RESIDENCY_LOST /u);
     now += 1;
-    expect(client.state.quarantine).not.toBeNull();
+    expect(client.quarantine).not.toBeNull();
     expect(client.pid).toBeNull();
     client.reopenIfDue();
     expect(client.pid).not.toBeNull();

@@ -4,16 +4,15 @@ import type { ExecutorClient } from '../../executor/index.ts';
 import { createHostProbe, type NvmlReader } from '../../telemetry/probes/index.ts';
 import type { DeviceSnapshot } from '../../telemetry/index.ts';
 import { gpuStates, type WorkerDevice } from '../../worker/devices.ts';
-import { CPU, GIB } from '../planner/fixtures.ts';
+import { CPU, GIB, rejectsOf } from '../planner/fixtures.ts';
 import { CUDA, measured, onHost } from '../planner/gpu-fixtures.ts';
-import { rejectsOf } from '../planner/fixtures.ts';
 
 const UUID = 'GPU-5a1f0c9e-7d3b-4e0a-9a55-0c8f0a9d1d11';
 
 const DEVICE: WorkerDevice = {
   deviceId: UUID,
   deviceClass: 'gpu-sm90',
-  executor: { state: { quarantine: null, resident: [] } } as unknown as ExecutorClient,
+  executor: { quarantine: null, resident: [] } as unknown as ExecutorClient,
   gpu: {
     ...{ ordinal: 0, uuid: UUID, pciBusId: '0000:3b:00.0', name: 'NVIDIA H200', capability: 90 },
     ...{ multiprocessors: 132, memTotalBytes: 140 * GIB, fp64Ratio: 0.5 },

@@ -8,6 +8,7 @@ import type { RunReport } from '../../../cli/runs/report.ts';
 import { readRunStatus } from '../../../cli/runs/status.ts';
 import { runLines, serviceHistory, type HistoryLine } from '../../../history/index.ts';
 import type { OperatorCommand } from '../../../operator/index.ts';
+import type { ShardStatus } from '../../../workflows/messages.ts';
 import { expectNoTrace, jsonOf, runCli, type CliResult } from './cli.ts';
 import type { Stage } from './stage.ts';
 
@@ -38,6 +39,16 @@ export interface Control {
 
 export async function until(what: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
   await expect.poll(what, { timeout: timeoutMs, interval: 30 }).toBe(true);
+}
+
+/** What the first shard of a run tells; null while it cannot be asked. */
+export async function shardStatusOf({ client }: Stage, runId: string): Promise<ShardStatus | null> {
+  const handle = client.workflow.getHandle(`tileloom/${runId}/shard-0`);
+  return handle.query<ShardStatus>('shardStatus').catch(() => null);
+}
+
+export async function tilesDoneOf(stage: Stage, runId: string): Promise<number> {
+  return (await shardStatusOf(stage, runId))?.counts.tilesDone ?? 0;
 }
 
 /** Operates the runs of a stage. */
