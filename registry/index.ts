@@ -1,7 +1,7 @@
 export { WAITING_VARIANTS, withWaitingVariants } from './waiting-variants.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { parseExternalRegistry, type ExternalRegistry } from './external-registry.ts';
-export { didYouMean, nearestName } from './nearest-name.ts';
+export { alignmentDistance, didYouMean, nearestName } from './nearest-name.ts';
 export {
   REGISTRY,
   findOperation,

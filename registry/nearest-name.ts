@@ -3,8 +3,7 @@
 /**
  * Finds the known name closest to a given one.
  *
- * Distance is optimal string alignment (insert, delete, replace, swap of neighbours), ignoring case;
- * names further away than a third of the longer length are no suggestion.
+ * Distance is `alignmentDistance`, ignoring case; names further away than a third of the longer length are no suggestion.
  */
 export function nearestName(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
@@ -26,7 +25,8 @@ export function didYouMean(name: string, known: Iterable<string>): string {
   return nearest === null ? '' : `; did you mean "${nearest}"?`;
 }
 
-function alignmentDistance(a: string, b: string): number {
+/** Optimal string alignment: least inserts, deletes, replacements and swaps of neighbours, case counted. */
+export function alignmentDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let row = 1; row <= a.length; row += 1) {

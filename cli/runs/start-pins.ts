@@ -6,7 +6,7 @@
 //     are judged only where a built-in variant is pinned, or one that is a keystroke away from a
 //     built-in one and so taken for a slip.
 import { checkPins, type PinProposal } from '../../planner/index.ts';
-import { REGISTRY } from '../../registry/index.ts';
+import { alignmentDistance, REGISTRY } from '../../registry/index.ts';
 import type { PipelineSpec } from '../../spec/index.ts';
 import { CliError } from '../errors.ts';
 import { operatorPins } from './pins.ts';
@@ -52,14 +52,5 @@ function isForeign(value: string | number): boolean {
 function isSlip(id: string, known: string): boolean {
   const [name = '', version = ''] = id.split('@');
   const [knownName = '', knownVersion = ''] = known.split('@');
-  if (version !== knownVersion) return false;
-  const length = Math.min(name.length, knownName.length);
-  let head = 0;
-  while (head < length && name[head] === knownName[head]) head += 1;
-  let tail = 0;
-  while (tail < length - head && name.at(-1 - tail) === knownName.at(-1 - tail)) tail += 1;
-  const typed = name.slice(head, name.length - tail);
-  const meant = knownName.slice(head, knownName.length - tail);
-  const isSwap = typed.length === 2 && typed === `${meant[1] ?? ''}${meant[0] ?? ''}`;
-  return isSwap || Math.max(typed.length, meant.length) === 1;
+  return version === knownVersion && alignmentDistance(name, knownName) === 1;
 }
